@@ -1,0 +1,5 @@
+"""The one exception of the input pipeline that is meant for the person at the keyboard."""
+
+
+class DataError(ValueError):
+    """A mistake in the data or in its configuration; the message is one line that says what to do."""
