@@ -1,0 +1,1 @@
+"""Pure functions without parameters: image numbers, code statistics, closed-form probes."""

@@ -1,0 +1,164 @@
+"""Everything that is drawn: numbers in, a matplotlib Figure out, no global state.
+
+N samples, D dims, H W pixels, C colours (float [0, 1]), L token positions, K codes, R rows and
+Q columns of a grid. Pixels are never smoothed.
+"""
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+CELL = 1.05  # inches, one picture of a grid
+STYLE = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7}
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vP*X"
+
+
+def save(figure, path):
+    """Writes a figure as PNG at 150 dots an inch."""
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(path, dpi=150)
+
+
+def to_array(figure, dpi=100):
+    """A figure as uint8 [H, W, 3], for event files."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    with matplotlib.rc_context(STYLE):
+        canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def reconstructions(first_NHWC, second_NHWC, recon_NHWC, labels_N, title):
+    """A row for each sample: frame 1, frame 2, reconstruction, absolute error (mean of colours)."""
+    error_NHW = np.abs(recon_NHWC - second_NHWC).mean(axis=-1)
+    heads = ("frame 1", "frame 2", "reconstruction", "|error|")
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _grid(len(first_NHWC), 4, title)
+        for row, pictures in enumerate(zip(first_NHWC, second_NHWC, recon_NHWC, strict=True)):
+            for axis, picture in zip(axes[row], pictures, strict=False):
+                _picture(axis, picture)
+            shown = _picture(axes[row, 3], error_NHW[row], cmap="magma", vmin=0.0, vmax=0.25)
+            _row_label(axes[row, 0], labels_N[row])
+        for axis, head in zip(axes[0], heads, strict=True):
+            axis.set_title(head)
+        bar = figure.colorbar(shown, ax=axes[:, 3], ticks=(0, 0.1, 0.2), fraction=0.08, pad=0.05)
+        bar.outline.set_linewidth(0.5)
+    return figure
+
+
+def transfers(rows_RTHWC, columns_QHWC, recon_RQHWC, row_labels, column_labels, title):
+    """Tokens of the row's pair (its frames on the left) applied to the column's frame (on top)."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _grid(len(rows_RTHWC) + 1, len(columns_QHWC) + 2, title, gap=0.25)
+        for axis in axes[0, :2]:
+            axis.axis("off")
+        for axis, picture, label in zip(axes[0, 2:], columns_QHWC, column_labels, strict=True):
+            _margin(_picture(axis, picture).axes)
+            axis.set_title(f"{_short(label)}\nframe 1")
+        for row, frames_THWC in enumerate(rows_RTHWC):
+            _margin(_picture(axes[row + 1, 0], frames_THWC[0]).axes)
+            _margin(_picture(axes[row + 1, 1], frames_THWC[-1]).axes)
+            _row_label(axes[row + 1, 0], row_labels[row])
+            for axis, picture in zip(axes[row + 1, 2:], recon_RQHWC[row], strict=True):
+                _picture(axis, picture)
+        axes[1, 0].set_title("frame 1")
+        axes[1, 1].set_title("frame 2")
+        axes[1, 2].set_title("column's frame 1 + row's tokens", loc="left")
+    return figure
+
+
+def code_counts(counts_LK, title):
+    """A panel for each token position: the share of samples with each code."""
+    share_LK = counts_LK / np.maximum(counts_LK.sum(axis=1, keepdims=True), 1)
+    num_codes = share_LK.shape[1]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure((4.5, 0.6 + 0.75 * len(share_LK)), layout="constrained")
+        axes = figure.subplots(len(share_LK), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+        for position, (axis, share_K) in enumerate(zip(axes, share_LK, strict=True)):
+            axis.bar(
+                np.arange(num_codes),
+                share_K,
+                width=0.85 if num_codes <= 64 else 1.0,
+                color=COLOURS[0],
+            )
+            axis.axhline(1 / num_codes, color="0.4", linewidth=0.7, linestyle="--")
+            used = int((share_K > 0).sum())
+            axis.set_ylabel(f"token {position}")
+            axis.text(
+                0.995,
+                0.93,
+                f"{used} of {num_codes} used",
+                transform=axis.transAxes,
+                ha="right",
+                va="top",
+                fontsize=7,
+            )
+            axis.set_ylim(0, 1.3 * max(share_LK.max(), 1 / num_codes))
+            axis.spines[["top", "right"]].set_visible(False)
+        axes[-1].set_xlabel("code (dashed: all codes equally often)")
+        axes[0].set_title(f"Share of samples with each code, {title}")
+    return figure
+
+
+def displacements(targets_ND, predictions_ND, domains_N, title):
+    """Predicted against true displacement, one panel for each dim, coloured by domain."""
+    domains = np.unique(domains_N)
+    with matplotlib.rc_context(STYLE):
+        dims = targets_ND.shape[1]
+        figure = Figure((2.6 * dims + 0.2, 3.2), layout="constrained")
+        axes = figure.subplots(1, dims, squeeze=False)[0]
+        for dim, axis in enumerate(axes):
+            for number, domain in enumerate(domains):
+                here = domains_N == domain
+                axis.scatter(
+                    targets_ND[here, dim],
+                    predictions_ND[here, dim],
+                    s=9,
+                    alpha=0.6,
+                    linewidth=0,
+                    color=COLOURS[number % len(COLOURS)],
+                    marker=MARKERS[number % len(MARKERS)],
+                    label=_short(domain),
+                )
+            axis.axline((0, 0), slope=1, color="0.4", linewidth=0.7, linestyle="--")
+            axis.set_xlabel(f"true displacement, dim {dim}")
+            axis.spines[["top", "right"]].set_visible(False)
+        axes[0].set_ylabel("predicted from the tokens")
+        figure.suptitle(f"Unseen scenes, {title}", fontsize=9)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def _grid(rows, columns, title, gap=0.08):
+    """A figure of `rows` x `columns` square cells without ticks; axes is an array [R, Q]."""
+    figure = Figure((CELL * columns + 0.6, CELL * rows + 0.6), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    figure.suptitle(title, fontsize=9)
+    return figure, axes
+
+
+def _picture(axis, picture, **options):
+    shown = picture if picture.ndim == 2 else np.clip(picture, 0.0, 1.0)
+    return axis.imshow(shown, interpolation="nearest", **options)
+
+
+def _margin(axis):
+    """A frame around the pictures that are given, not made."""
+    axis.spines[:].set(visible=True, color=COLOURS[0], linewidth=1.5)
+
+
+def _row_label(axis, label):
+    axis.set_ylabel(_short(label), fontsize=7)
+
+
+def _short(label, most=14):
+    """The last part of "dataset/domain", cut to fit a cell."""
+    name = str(label).rsplit("/", 1)[-1]
+    return name if len(name) <= most else name[: most - 1] + "…"
