@@ -1,4 +1,4 @@
-"""Writes the tabletop set as a TFDS data set in RLDS form: one record an episode, one split `train`.
+"""Writes the tabletop set as a TFDS data set in RLDS form: a record an episode, one split `train`.
 
 T steps. Pictures are stored as JPEG. Nothing here needs TensorFlow by itself; TFDS brings it in
 where the file format asks for it (TFRecord).
@@ -7,6 +7,7 @@ where the file format asks for it (TFRecord).
 import contextlib
 import io
 import logging
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -111,9 +112,7 @@ def _jpeg(image_HWC):
 def _record(domain, scene, seed, config):
     """One episode as TFDS wants it: {"steps": [...], "episode_metadata": {...}}."""
     jitter = config.camera_jitter
-    episode = world.episode_from_seed(
-        domain, scene, seed, steps=config.steps, camera_jitter=jitter
-    )
+    episode = world.episode_from_seed(domain, scene, seed, steps=config.steps, camera_jitter=jitter)
     frames_THWC = render.frames(episode, config.image_size)
     last = config.steps - 1
     steps = [
@@ -160,6 +159,7 @@ def prepare(folder, file_format, progress, arguments):
     config = TabletopConfig(
         name=folder.parent.name, description="No download.", progress=progress, **arguments
     )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TFDS loads TensorFlow for TFRecord
     tfds.disable_progress_bar()
     try:
         with _quiet():

@@ -14,7 +14,7 @@ from input_pipeline.tabletop import robots
 WALL = 0.68  # the hand stays within -WALL..WALL in x and y
 SPEED = (0.04, 0.125)  # table units a step
 NOISE = 0.03  # execution differs from the command by at most this share
-_IDLE = 0.6  # chance to rest at a waypoint
+_IDLE = 0.7  # chance to rest at a waypoint
 
 # skip: number of the thing that the hand passes over on this leg (-1: none); grip: bit on arrival
 Leg = namedtuple("Leg", "target speed grip rest skip")
@@ -75,23 +75,26 @@ def _grasp(scene, pose_M3, hand):
     return best if reach[best] < 0.0 else -1
 
 
-def _push(scene, pose_M3, hand, skip):
-    """Moves in place every thing that the hand touches out of its way."""
+def _push(scene, pose_M3, hand, move, skip):
+    """Moves in place every thing that the hand, after its move [2], presses against."""
+    stroke = np.hypot(*move)
     for number, item in enumerate(scene.items):
         if not item.movable or number == skip:
             continue
         way = pose_M3[number, :2] - hand
         far, contact = np.hypot(*way), 0.6 * item.radius + 0.08
-        if 1e-6 < far < contact:
-            pose_M3[number, :2] = np.clip(hand + way / far * contact, -0.9, 0.9)
+        if 1e-6 < far < contact and move @ way > 0:
+            shift = min(contact - far, stroke) / far
+            pose_M3[number, :2] = np.clip(pose_M3[number, :2] + shift * way, -0.9, 0.9)
 
 
 def _carry(pose_M3, held, before, after):
     """Moves the held thing rigidly with the hand from pose before to pose after (x, y, angle)."""
     turn = after[2] - before[2]
     cos, sin = np.cos(turn), np.sin(turn)
-    arm = pose_M3[held, :2] - before[:2]
-    pose_M3[held, :2] = after[:2] + [cos * arm[0] - sin * arm[1], sin * arm[0] + cos * arm[1]]
+    pose_M3[held, :2] = after[:2] + np.array([[cos, -sin], [sin, cos]]) @ (
+        pose_M3[held, :2] - before[:2]
+    )
     pose_M3[held, 2] += turn
 
 
@@ -133,7 +136,7 @@ def simulate(rng, scene, steps):
         if held >= 0:
             _carry(pose_M3, held, before, np.array([*hand, angle]))
         else:
-            _push(scene, pose_M3, hand, leg.skip)
+            _push(scene, pose_M3, hand, hand - before[:2], leg.skip)
     item_pose_MT3 = np.stack(poses, 1)
     return Tape(
         np.array(hands),
@@ -159,7 +162,7 @@ def _place_words(spot):
         return f"the {row} {column}"
     if row:
         return "the top" if row == "upper" else "the bottom"
-    return f"the {column}" if column else "the middle"
+    return f"the {column} side" if column else "the middle"
 
 
 def instruction(rng, scene, tape):

@@ -4,12 +4,16 @@ T steps, H W pixels, N pixels of a layer's neighbourhood. Pixel (column u, row v
 integers. Edges are smooth over one pixel, by the signed distance.
 """
 
+from statistics import NormalDist
+
 import numpy as np
 
 from input_pipeline.errors import DataError
 from input_pipeline.tabletop import shapes, textures
 
 NOISE = 2.0  # standard deviation of the sensor's noise, of 255
+# a normal value for each random byte: ten times faster than drawing normal values
+_NORMAL = np.array([NormalDist().inv_cdf((byte + 0.5) / 256) for byte in range(256)], np.float32)
 _FLICKER = 0.012  # standard deviation of the brightness from frame to frame
 
 
@@ -93,7 +97,8 @@ def clean(episode, image_size=64):
         if len(frames_THWC) < steps and len(layer.pose_T3) > 1:
             frames_THWC = np.repeat(frames_THWC, steps, 0)
         _paint(frames_THWC, layer, matrix, centre, image_size)
-    return np.clip(frames_THWC * episode.light, 0, 1)
+    frames_THWC *= episode.light
+    return np.clip(frames_THWC, 0, 1, out=frames_THWC)
 
 
 def frames(episode, image_size=64, noise=True):
@@ -105,11 +110,11 @@ def frames(episode, image_size=64, noise=True):
         rng = np.random.default_rng([episode.seed, *episode.scene.encode(), 2])
         steps = len(frames_THWC)
         gain_T = rng.normal(1, _FLICKER, (steps, 1, 1, 1)).astype(np.float32)
-        sensor_THWC = rng.standard_normal(frames_THWC.shape, np.float32)
+        bytes_THWC = rng.integers(0, 256, frames_THWC.shape, np.uint8)
         frames_THWC *= gain_T
-        frames_THWC += np.float32(NOISE) * sensor_THWC
+        frames_THWC += np.float32(NOISE) * _NORMAL[bytes_THWC]
     frames_THWC += np.float32(0.5)
-    return np.clip(frames_THWC, 0, 255).astype(np.uint8)
+    return np.clip(frames_THWC, 0, 255, out=frames_THWC).astype(np.uint8)
 
 
 def _check_size(image_size):
@@ -140,7 +145,9 @@ def _flow_and_top(episode, t, gap, image_size):
     _check_size(image_size)
     steps = len(episode.state_T3)
     if t < 0 or gap < 0 or t + gap >= steps:
-        raise DataError(f"no flow from step {t} to step {t + gap}: the episode has steps 0..{steps - 1}")
+        raise DataError(
+            f"no flow from step {t} to step {t + gap}: the episode has steps 0..{steps - 1}"
+        )
     v, u = np.mgrid[:image_size, :image_size].astype(float)
     number_HW, local_HW2 = _top(episode, t, u, v, image_size)
     matrix, centre = _view(episode.camera, image_size)
@@ -154,7 +161,7 @@ def _flow_and_top(episode, t, gap, image_size):
 
 
 def flow(episode, t, gap=1, image_size=64):
-    """Exact optical flow float32 [H,W,2] (dx right, dy down, in pixels) from step t to step t + gap.
+    """Exact optical flow float32 [H,W,2] (dx right, dy down) in pixels from step t to t + gap.
 
     Every pixel follows the surface seen there at step t, also where something hides it later.
     """
@@ -164,7 +171,7 @@ def flow(episode, t, gap=1, image_size=64):
 def visible(episode, t, gap=1, image_size=64):
     """bool [H,W]: the surface seen at step t is still in the picture and unhidden at t + gap."""
     _, number_HW, target_HW2 = _flow_and_top(episode, t, gap, image_size)
-    u, v = target_HW2[..., 0], target_HW2[..., 1]
+    u, v, middle = target_HW2[..., 0], target_HW2[..., 1], (image_size - 1) / 2
     later_HW, _ = _top(episode, t + gap, u, v, image_size)
-    within = (u >= 0) & (v >= 0) & (u <= image_size - 1) & (v <= image_size - 1)
+    within = np.maximum(abs(u - middle), abs(v - middle)) < middle + 1e-3
     return (later_HW == number_HW) & within

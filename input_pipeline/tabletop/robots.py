@@ -1,7 +1,7 @@
 """The three robots: how each looks, how it stands, and which rigid parts it is made of.
 
-T steps. A part is (shape, texture, pose_T3) with poses (x, y, angle) in table units; the hand is the
-point between the fingers, which point along +x of the hand's own coordinates.
+T steps. A part is (shape, texture, pose_T3) with poses (x, y, angle) in table units; the hand is
+the point between the fingers, which point along +x of the hand's own coordinates.
 """
 
 import colorsys
@@ -127,9 +127,9 @@ def _gantry(rng):
 
 def _gantry_links(robot, hand_T2):
     stem = robot["stem"]
-    across_T2 = hand_T2 * [0, 1] + [0, stem]
-    carriage_T2 = hand_T2 + [0, stem]
-    rod_T2 = hand_T2 + [0, stem / 2]
+    up = np.array([0.0, stem])
+    across_T2 = hand_T2 * np.array([0, 1]) + up
+    carriage_T2, rod_T2 = hand_T2 + up, hand_T2 + up / 2
     return [
         (("box", 1.6, robot["bar"], 0.01), robot["beam"], _pose(across_T2, 0.0)),
         (("box", 0.05, stem / 2, 0.01), robot["rod"], _pose(rod_T2, 0.0)),
@@ -205,7 +205,7 @@ def parts(scene, hand_T2, open_T):
     robot = scene.robot
     angle_T = hand_angle(scene, hand_T2)
     palm_T2 = hand_T2 - _ahead(angle_T, _PALM_BACK)
-    palm = ("disc", 0.14) if scene.domain == "boom" else ("box", 0.085, 0.15, 0.03)
+    palm = ("disc", 0.15) if scene.domain == "boom" else ("box", 0.09, 0.17, 0.03)
     found = DOMAINS[scene.domain].links(robot, hand_T2)
     found.append((palm, robot["palm"], _pose(palm_T2, angle_T)))
     for side in (-1, 1):
@@ -214,8 +214,8 @@ def parts(scene, hand_T2, open_T):
             turn_T = angle_T + side * (0.75 * open_T - 0.1)
             found.append((("hook", 0.1, 0.035, side), robot["finger"], _pose(hinge_T2, turn_T)))
         else:
-            gap_T = 0.045 + 0.085 * open_T
+            gap_T = 0.05 + 0.09 * open_T
             finger_T2 = hand_T2 + side * _ahead(angle_T + np.pi / 2, gap_T[:, None])
-            finger = ("box", 0.1, 0.035, 0.02)
+            finger = ("box", 0.1, 0.04, 0.02)
             found.append((finger, robot["finger"], _pose(finger_T2, angle_T)))
     return found

@@ -28,7 +28,9 @@ class Texture:
 def sample(rng, kind, color_a, color_b, *, period, angle=None, grain=0.12, rim=0.0, coarse=0.8):
     """A texture of the given kind and colours with random waves between 0.13 and `coarse` units."""
     count = 4
-    length = np.geomspace(_FINE, coarse, count) * rng.uniform(0.85, 1.2, count)
+    length = (
+        _FINE * (coarse / _FINE) ** (np.arange(count) / (count - 1)) * rng.uniform(0.85, 1.2, count)
+    )
     turn = rng.uniform(0, 2 * np.pi, count)
     wave = 2 * np.pi / length
     weight = np.full(count, 1 / count)

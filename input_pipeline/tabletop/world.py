@@ -27,7 +27,12 @@ COLORS = {
     "white": (0.93, 0.93, 0.9),
     "black": (0.1, 0.1, 0.12),
 }
-PATTERNS = ("plain", "plain", "striped", "checked", "spotted")
+PATTERNS = {
+    "disc": ("plain", "plain", "striped", "checked", "spotted"),
+    "box": ("plain", "plain", "striped", "checked", "spotted"),
+    "ring": ("plain", "plain", "striped"),
+    "bar": ("plain", "striped"),
+}
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ class Episode:
 
 def _item(rng, name, pose, movable):
     color, pattern, kind = name
-    size = rng.uniform(0.11, 0.17) if movable else rng.uniform(0.1, 0.22)
+    size = rng.uniform(0.12, 0.18) if movable else rng.uniform(0.11, 0.22)
     shape = {
         "disc": ("disc", size),
         "ring": ("ring", size, 0.38 * size),
@@ -121,7 +126,8 @@ def _items(rng):
             if all(np.hypot(*(spot - other)) > 0.38 for other in placed):
                 break
         placed.append(spot)
-        name = (colors[number], rng.choice(PATTERNS), rng.choice(("disc", "ring", "box", "bar")))
+        kind = str(rng.choice(list(PATTERNS)))
+        name = (str(colors[number]), str(rng.choice(PATTERNS[kind])), kind)
         pose = (*map(float, spot), float(rng.uniform(0, np.pi)))
         items.append(_item(rng, name, pose, number < movable))
     return tuple(items)
