@@ -32,6 +32,7 @@ setup(
         'tensorflow>=2.21; sys_platform != "linux" or platform_machine != "x86_64"',
         "pillow",
         "etils",
+        "einops",
         "ml-collections>=1.1.0",
         "absl-py",
         "clu>=0.0.12",
