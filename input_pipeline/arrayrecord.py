@@ -2,7 +2,7 @@
 
 One element of the grain pipeline is a whole batch: its records are read together, and only the two
 frames of each pair are decoded, by a few threads, into one array.
-B batch, T the two frames, H W pixels, A action dims, S state dims.
+B batch, T the two frames, G steps between them, H W pixels, A action dims, S state dims.
 """
 
 import concurrent.futures
@@ -57,8 +57,9 @@ def scan(episode_set, keys, on_corrupt):
 def batches(sources, rows_of, layout, first):
     """Endless iterator over the readers' part of a batch, from batch number `first`.
 
-    rows_of(i) -> arrays source, record (place in the source's records) and start, one entry a row.
-    Yields frames uint8 [B,T,H,W,3], action float32 [B,A], state float32 [B,T,S], text [B] str.
+    rows_of(i, n) -> arrays source, record (place in the source's records) and start, one entry a
+    row, of batches i..i+n-1. Yields frames uint8 [B,T,H,W,3], action float32 [B,G,A],
+    state float32 [B,T,S], text (list of B str).
     """
     import grain
 
@@ -66,7 +67,7 @@ def batches(sources, rows_of, layout, first):
     pool = concurrent.futures.ThreadPoolExecutor(layout.threads)
 
     def one(batch):
-        return _batch(sources, stores, rows_of(int(batch)), layout, pool)
+        return _batch(sources, stores, rows_of(int(batch), 1), layout, pool)
 
     numbers = grain.MapDataset.range(first, 2**62)
     ahead = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
@@ -145,7 +146,7 @@ def _batch(sources, stores, rows, layout, pool):
     """The rows of one batch, read source by source and decoded by `pool`."""
     count, size = len(rows["start"]), layout.image_size
     frames_BTHWC = np.empty((count, 2, size, size, 3), np.uint8)
-    action_BA = np.zeros((count, layout.action_dim), np.float32)
+    action_BGA = np.zeros((count, layout.gap, layout.action_dim), np.float32)
     state_BTS = np.zeros((count, 2, layout.state_dim), np.float32)
     text, jobs = [""] * count, []
     for s in np.unique(rows["source"]):
@@ -164,7 +165,7 @@ def _batch(sources, stores, rows, layout, pool):
             fields = source.episode_set.fields
             steps = range(start, start + layout.gap)
             window = _window(features, source.keys.action, fields, steps)
-            action_BA[row, : window.shape[1]] = window.sum(axis=0)
+            action_BGA[row, :, : window.shape[1]] = window
             ends_TS = _window(features, source.keys.state, fields, ends)
             state_BTS[row, :, : ends_TS.shape[1]] = ends_TS
             words = _values(features, source.keys.language)
@@ -173,7 +174,7 @@ def _batch(sources, stores, rows, layout, pool):
     parts = [jobs[i : i + chunk] for i in range(0, len(jobs), chunk)]
     for _ in pool.map(_decode_all, parts):
         pass
-    return {"frames": frames_BTHWC, "action": action_BA, "state": state_BTS, "text": text}
+    return {"frames": frames_BTHWC, "action": action_BGA, "state": state_BTS, "text": text}
 
 
 def _window(features, keys, fields, steps):
@@ -200,14 +201,12 @@ def _decode_all(jobs):
 
 
 def decode(encoded, size):
-    """An encoded image -> RGB uint8 [size,size,3]; area average when it shrinks, else bilinear."""
+    """An encoded image -> RGB uint8 [size,size,3]; a triangle filter where it must be resized."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(encoded))
     if image.mode != "RGB":
         image = image.convert("RGB")
     if image.size != (size, size):
-        smaller = min(image.size) >= size
-        method = Image.Resampling.BOX if smaller else Image.Resampling.BILINEAR
-        image = image.resize((size, size), method)
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image)

@@ -97,10 +97,9 @@ class Loader:
         self._next += 1
         return batch
 
-    def _rows(self, number):
-        """Local rows of a batch: int64 arrays source, record (place in its records), start."""
-        global_batch, shard_index, shard_count = self._shards
-        rows = self._plan.rows(*plan_lib.local_rows(number, global_batch, shard_index, shard_count))
+    def _rows(self, number, count=1):
+        """Local rows of `count` batches: int64 arrays source, record (of its records), start."""
+        rows = self._plan.rows(plan_lib.local_rows(number, count, *self._shards))
         source = np.array(self._live, np.int64)[rows["source"]]
         record = np.zeros_like(source)
         for s in np.unique(source):
@@ -121,10 +120,13 @@ class Loader:
             "dataset_id": rows["source"].astype(np.int32),
             "scene_id": np.array([self._scene_ids[s][r] for s, r, _ in places], np.int32),
             "dt": np.float32(layout.gap) / rate,
-            "action": read["action"],
+            "action": read["action"].sum(axis=1),
             "action_mask": np.arange(layout.action_dim) < action_dims[:, None],
             "state": read["state"],
             "state_mask": np.arange(layout.state_dim) < state_dims[:, None],
+            "domain": np.array(
+                [_domain(sources[s], sources[s].groups[r]) for s, r, _ in places], object
+            ),
             "key": np.array(
                 [f"{sources[s].name}/{sources[s].names[r]}@{t}" for s, r, t in places], object
             ),
@@ -226,6 +228,12 @@ def _dims(source, kind):
 def _starts(source, places, gap):
     """Number of pairs that each episode of `places` holds: int64 [E]."""
     return np.array([source.records[place].steps - gap for place in places], np.int64)
+
+
+def _domain(source, group):
+    """The robot of an episode: its set, and the first part of the scene's name if it has parts."""
+    robot, slash, _ = group.partition("/") if source.keys.scene else ("", "", "")
+    return f"{source.name}/{robot}" if slash and robot else source.name
 
 
 def _scene_ids(sources):

@@ -25,9 +25,9 @@ class Plan:
     ranks: np.ndarray
     counts: np.ndarray
 
-    def rows(self, first, last):
-        """Rows first..last-1 as int64 arrays: source, episode (of the source), start, epoch."""
-        row = np.arange(first, last, dtype=np.int64)
+    def rows(self, row):
+        """Rows number `row` (int64 [N]) as int64 [N]: source, episode (of the source), start,
+        epoch."""
         turn, place = np.divmod(row, len(self.cycle))
         source = self.cycle[place]
         position = turn * self.counts[source] + self.ranks[place]
@@ -82,11 +82,11 @@ def mix_cycle(weights):
     return cycle
 
 
-def local_rows(batch, global_batch, shard_index, shard_count):
-    """First and last+1 row of process `shard_index` in global batch number `batch`."""
+def local_rows(batch, count, global_batch, shard_index, shard_count):
+    """Numbers of the rows of one process in global batches batch..batch+count-1: int64 [N]."""
     share = global_batch // shard_count
-    first = batch * global_batch + shard_index * share
-    return first, first + share
+    first = (batch + np.arange(count, dtype=np.int64)) * global_batch + shard_index * share
+    return (first[:, None] + np.arange(share)).reshape(-1)
 
 
 def check_shards(global_batch, shard_index, shard_count):
