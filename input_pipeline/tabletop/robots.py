@@ -12,7 +12,7 @@ import numpy as np
 
 from input_pipeline.tabletop import textures
 
-_PALM_BACK = 0.17  # from the hand's point back to the middle of the palm
+_PALM_BACK = 0.18  # from the hand's point back to the middle of the palm
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _gantry(rng):
     steel = _hsv(rng, (0.55, 0.66), (0.55, 0.85), (0.5, 0.8))
     return {
         "stem": rng.uniform(0.42, 0.55),
-        "bar": rng.uniform(0.06, 0.09),
+        "bar": rng.uniform(0.08, 0.11),
         "rail": _coat(rng, np.array([0.35, 0.37, 0.4]), kinds=("striped",), angle=1.57),
         "beam": _coat(rng, steel, dark=0.4, period=0.28, kinds=("striped", "checked")),
         "box": _coat(rng, np.array([0.92, 0.85, 0.25]), dark=0.2, period=0.18),
@@ -132,8 +132,8 @@ def _gantry_links(robot, hand_T2):
     carriage_T2, rod_T2 = hand_T2 + up, hand_T2 + up / 2
     return [
         (("box", 1.6, robot["bar"], 0.01), robot["beam"], _pose(across_T2, 0.0)),
-        (("box", 0.05, stem / 2, 0.01), robot["rod"], _pose(rod_T2, 0.0)),
-        (("box", 0.16, 0.12, 0.03), robot["box"], _pose(carriage_T2, 0.0)),
+        (("box", 0.065, stem / 2, 0.01), robot["rod"], _pose(rod_T2, 0.0)),
+        (("box", 0.2, 0.15, 0.03), robot["box"], _pose(carriage_T2, 0.0)),
     ]
 
 
@@ -152,7 +152,7 @@ def _boom(rng):
     skin = _hsv(rng, (0.11, 0.16), (0.1, 0.75), (0.8, 0.97))
     return {
         "base": np.array([rng.choice((-1.0, 1.0)) * 1.5, rng.uniform(-0.35, 0.35)]),
-        "wide": rng.uniform(0.09, 0.13),
+        "wide": rng.uniform(0.105, 0.145),
         "beam": _coat(rng, skin, dark=0.35, period=0.34, kinds=("striped", "checked")),
         "palm": _coat(rng, _hsv(rng, (0.75, 0.9), (0.6, 0.8), (0.6, 0.9)), kinds=("spotted",)),
         "finger": _coat(rng, _hsv(rng, (0.75, 0.9), (0.3, 0.6), (0.8, 0.95)), kinds=("plain",)),
@@ -205,14 +205,14 @@ def parts(scene, hand_T2, open_T):
     robot = scene.robot
     angle_T = hand_angle(scene, hand_T2)
     palm_T2 = hand_T2 - _ahead(angle_T, _PALM_BACK)
-    palm = ("disc", 0.15) if scene.domain == "boom" else ("box", 0.09, 0.17, 0.03)
+    palm = ("disc", 0.15) if scene.domain == "boom" else ("box", 0.1, 0.18, 0.03)
     found = DOMAINS[scene.domain].links(robot, hand_T2)
     found.append((palm, robot["palm"], _pose(palm_T2, angle_T)))
     for side in (-1, 1):
         if scene.domain == "boom":
             hinge_T2 = hand_T2 - _ahead(angle_T, 0.08) + side * _ahead(angle_T + np.pi / 2, 0.05)
             turn_T = angle_T + side * (0.75 * open_T - 0.1)
-            found.append((("hook", 0.1, 0.035, side), robot["finger"], _pose(hinge_T2, turn_T)))
+            found.append((("hook", 0.11, 0.042, side), robot["finger"], _pose(hinge_T2, turn_T)))
         else:
             gap_T = 0.05 + 0.09 * open_T
             finger_T2 = hand_T2 + side * _ahead(angle_T + np.pi / 2, gap_T[:, None])
