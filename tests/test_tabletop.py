@@ -173,6 +173,16 @@ def test_folder_is_rlds_and_recovers_its_episodes(folder):
         assert np.abs((stored - tabletop.frames(one, 32)).mean(-1)).mean() < 4
 
 
+def test_jitter_is_recovered_from_the_metadata(tmp_path):
+    rows = records(tabletop.write(tmp_path, **{**SMALL, "scenes": 1}, camera_jitter=1.1))
+    for key, (metadata, _) in rows.items():
+        domain, _, number = key.decode().partition("/")
+        one = tabletop.episode_from_metadata(metadata)
+        other = episode(domain, int(number), steps=6, camera_jitter=1.1)
+        assert np.array_equal(tabletop.frames(one, 32), tabletop.frames(other, 32))
+        assert np.ptp(one.camera.jitter_T2, axis=0).min() > 0.1
+
+
 def test_both_formats_hold_the_same(folder, tmp_path):
     one, two = records(folder), records(tabletop.write(tmp_path, file_format="tfrecord", **SMALL))
     assert one.keys() == two.keys()

@@ -74,12 +74,12 @@ def _paint(frames_THWC, layer, matrix, centre, size):
     x, y = _local(inverse_T22, shift_T2, u_T1W.astype(np.float32), v_TH1.astype(np.float32))
     depth = -shapes.distance(layer.shape, x, y)
     scale = np.float32(np.sqrt(abs(np.linalg.det(matrix))))
-    near = depth > -0.5 / scale
-    depth_N = depth[near]
-    color_N3 = textures.shade(layer.texture, x[near], y[near], depth_N)
+    near_N = np.flatnonzero(depth > -0.5 / scale)
+    depth_N = depth.take(near_N)
+    color_N3 = textures.shade(layer.texture, x.take(near_N), y.take(near_N), depth_N)
     alpha_N1 = np.minimum(depth_N * scale + 0.5, 1)[:, None]
     row_TH1 = np.arange(len(low_T2))[:, None, None] * size + v_TH1
-    flat_N = (row_TH1 * size + u_T1W)[near]
+    flat_N = (row_TH1 * size + u_T1W).take(near_N)
     canvas = frames_THWC.reshape(-1, 3)
     below_N3 = canvas[flat_N]
     canvas[flat_N] = below_N3 + alpha_N1 * (color_N3 - below_N3)

@@ -183,7 +183,8 @@ def episode_from_seed(domain, scene, seed, *, steps=24, camera_jitter=0.0):
     tape = motion.simulate(rng, world, steps)
     camera = world.camera
     if camera_jitter:
-        shake_T2 = rng.normal(0, camera_jitter, (steps, 2))
+        spread = float(np.float32(camera_jitter))  # as precise as the metadata keeps it
+        shake_T2 = rng.normal(0, spread, (steps, 2))
         camera = Camera(camera.zoom, camera.squeeze, camera.roll, camera.offset, shake_T2)
     state_T3 = np.concatenate([tape.hand_T2, tape.open_T[:, None]], 1).astype(np.float32)
     return Episode(
