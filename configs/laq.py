@@ -1,0 +1,88 @@
+"""Latent action quantizer.
+
+python -m lam.main --config=configs/laq.py:tiny --workdir=runs/laq
+
+Variants: `debug` (seconds, for tests), `tiny` (CPU, minutes), `small` (one GPU, an hour),
+`lapa` (the published architecture and size).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(variant="tiny"):
+    """The config of a variant: debug, tiny, small or lapa."""
+    if variant not in VARIANTS:
+        raise ValueError(f"no variant '{variant}' of configs/laq.py: use {', '.join(VARIANTS)}")
+    c = common.get_config()
+    c.task = "laq"
+    c.model = model()
+    c.evals = evaluators()
+    VARIANTS[variant](c)
+    return c
+
+
+def model():
+    m = ConfigDict()
+    m.encoder = "joint"  # or "lapa"
+    m.num_tokens = 4  # L, tokens of one latent action
+    m.num_codes = 8  # K, codes of one token
+    m.code_width = 32
+    m.width = 128
+    m.encoder_depth = 4  # blocks
+    m.decoder_depth = 4
+    m.heads = 4
+    m.patch = 8  # pixels
+    m.shared_codebook = False  # one codebook for all positions
+    m.dtype = "auto"  # of the compute: float32 on CPU, bfloat16 on accelerators
+    m.reseed_every = 50  # steps between looks for dead codes, 0 = never
+    m.reseed_until = 2000  # last step at which codes are moved
+    m.reseed_threshold = 0.1  # share of its fair use below which a code is dead
+    return m
+
+
+def evaluators():
+    e = ConfigDict()
+    e.reconstruction = ConfigDict({"type": "reconstruction", "batches": 16})
+    e.codes = ConfigDict({"type": "codes", "batches": 16})
+    e.motion = ConfigDict({"type": "motion", "dims": (0, 1)})  # dims of the action that are motion
+    e.pictures = ConfigDict({"type": "pictures"})
+    return e
+
+
+def debug(c):
+    c.total_steps = 6
+    c.batch_size = 8
+    c.log_every = c.checkpoint_every = 1
+    c.eval_every = 0
+    c.data.image_size = 16
+    c.optim.warmup_steps = 2
+    c.model.update(width=16, encoder_depth=1, decoder_depth=1, heads=2, code_width=4)
+
+
+def tiny(c):
+    c.total_steps = 3000
+
+
+def small(c):
+    c.total_steps = 50_000
+    c.batch_size = 256
+    c.data.image_size = 128
+    c.eval_every = c.checkpoint_every = 5000
+    c.optim.lr = 5e-4
+    c.optim.warmup_steps = 1000
+    c.model.update(width=512, encoder_depth=8, decoder_depth=8, heads=8, reseed_until=40_000)
+
+
+def lapa(c):
+    c.total_steps = 100_005
+    c.batch_size = 64
+    c.data.image_size = 256
+    c.eval_every = c.checkpoint_every = 5000
+    c.optim.update(name="adam", schedule="constant", lr=1e-4, warmup_steps=0, clip_norm=0.5)
+    c.model.update(encoder="lapa", width=1024, encoder_depth=8, decoder_depth=8, heads=16)
+    c.model.update(patch=32, shared_codebook=True, reseed_every=100, reseed_until=5000)
+
+
+VARIANTS = {"debug": debug, "tiny": tiny, "small": small, "lapa": lapa}

@@ -1,0 +1,92 @@
+"""A trained latent action quantizer in three lines; needs jax, flax, orbax and numpy only.
+
+N samples, B batch, H W pixels, L tokens of a latent action.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lam import checkpoint, registry, workdir
+from lam.errors import UserError
+from lam.ops.image import to_uint8
+
+
+class LatentActions:
+    """Weights of a run with the functions to use them.
+
+    Attributes:
+      task: the lam.tasks.laq.Task.
+      variables: {"params", "frozen", "extra"} as the task's predictions take them.
+      step: the training step of the weights.
+      image_size: pixels of a side that the model was trained on.
+      num_tokens: L.
+      num_codes: codes per token.
+    """
+
+    def __init__(self, task, params, step, image_size, batch_size=64):
+        self.task, self.step, self.image_size = task, step, image_size
+        self.variables = {"params": params, "frozen": {}, "extra": {}}
+        self.num_tokens, self.num_codes = task.num_tokens, task.num_codes
+        self.batch_size = batch_size
+        self._jitted = {name: jax.jit(fn) for name, fn in task.predict.items()}
+
+    def encode(self, frames_NTHWC):
+        """Tokens of frame pairs: uint8 [N,2,H,W,3], RGB -> int32 [N,L]. Any N, also 0."""
+        size = self.image_size
+        frames = check("frames", frames_NTHWC, np.uint8, ("N", 2, size, size, 3))
+        return self._predict("tokens", "tokens", {"frames": frames}, (self.num_tokens,), np.int32)
+
+    def decode(self, first_NHWC, tokens_NL):
+        """Frame 2 from frame 1 and tokens: uint8 [N,H,W,3], int [N,L] -> uint8 [N,H,W,3]."""
+        size = self.image_size
+        first = check("first", first_NHWC, np.uint8, ("N", size, size, 3))
+        tokens = check("tokens", tokens_NL, np.integer, (len(first), self.num_tokens))
+        if tokens.size and (tokens.min() < 0 or tokens.max() >= self.num_codes):
+            raise UserError(
+                f"tokens must lie in 0..{self.num_codes - 1}, got {tokens.min()}..{tokens.max()}"
+            )
+        batch = {"frames": first[:, None], "tokens": tokens.astype(np.int32)}
+        recon = self._predict("transfer", "recon", batch, first.shape[1:], np.float32)
+        return to_uint8(recon)
+
+    def _predict(self, name, key, batch, shape, dtype):
+        """Runs a prediction in batches of one compiled size, the last one padded."""
+        total = len(batch["frames"])
+        out = np.zeros((total, *shape), dtype)
+        for begin in range(0, total, self.batch_size):
+            index = np.minimum(np.arange(begin, begin + self.batch_size), total - 1)
+            rows = {k: jnp.asarray(v[index]) for k, v in batch.items()}
+            part = self._jitted[name](self.variables, rows)
+            out[begin : begin + self.batch_size] = np.asarray(part[key])[: total - begin]
+        return out
+
+
+def check(name, array, dtype, shape):
+    """The argument as a numpy array; UserError unless it has this dtype and shape."""
+    array = np.asarray(array)
+    fits = array.ndim == len(shape) and all(
+        want in ("N", have) for want, have in zip(shape, array.shape, strict=True)
+    )
+    if not fits or not np.issubdtype(array.dtype, dtype):
+        kind = "int" if dtype is np.integer else np.dtype(dtype).name
+        wanted = ",".join(map(str, shape))
+        raise UserError(
+            f"{name} must be {kind} [{wanted}], got {array.dtype} {list(array.shape)}"
+        )
+    return array
+
+
+def load(folder, step=None):
+    """The model of a workdir, from its newest checkpoint or that of a step.
+
+    Raises:
+      UserError: no workdir, no checkpoint, or a task without tokens.
+    """
+    config = workdir.read_config(folder)
+    if config["task"] != "laq":
+        raise UserError(f"{folder} holds a '{config['task']}'; lam.load reads 'laq' workdirs")
+    model = config["model"] | {"dtype": workdir.compute_dtype(config["model"])}
+    task = registry.load("lam.tasks", config["task"]).make(model)
+    step, params = checkpoint.load_params(folder, step)
+    return LatentActions(task, params, step, config["data"]["image_size"])

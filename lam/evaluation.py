@@ -1,0 +1,94 @@
+"""Runs the evaluators of a config on a task, and keeps what they say."""
+
+import json
+import logging
+import pathlib
+
+import jax
+import numpy as np
+
+import input_pipeline
+from input_pipeline.batch import device_part
+from lam import progress, registry, sharding
+from lam.workdir import write_whole
+
+log = logging.getLogger(__name__)
+
+
+def build(config, task, mesh, sample):
+    """{name: Evaluator} of `config.evals`; one whose data is missing is left out with a warning.
+
+    `sample` is a host batch: a key counts as there if any of its rows really has it.
+    """
+    predict = make_predict(task, mesh)
+    data = make_data(config)
+    found = {}
+    for name, entry in config.evals.items():
+        options = entry.to_dict()
+        kind = options.pop("type")
+        if not kind:
+            continue
+        evaluator = registry.load("lam.evaluators", kind).Evaluator
+        missing = [key for key in evaluator.needs if not has(sample, key)]
+        if missing:
+            log.warning("evals.%s is left out: the data has no %s", name, ", ".join(missing))
+        else:
+            found[name] = evaluator(predict, data, **options)
+    return found
+
+
+def has(sample, key):
+    return key in sample and sample.get(f"{key}_mask", np.True_).any()
+
+
+def make_data(config):
+    """data(split, batches, seed) -> that many whole host batches, equal in every process."""
+    loaders = {}
+
+    def data(split, batches, seed):
+        if (split, seed) not in loaders:
+            loaders[split, seed] = input_pipeline.make(
+                config.data, config.batch_size, seed=seed, split=split
+            )
+        loader = loaders[split, seed]
+        loader.set_state({"batch": 0})
+        return (next(loader) for _ in range(batches))
+
+    return data
+
+
+def make_predict(task, mesh):
+    """predict(name, variables, batch): numpy in, numpy out, computed over the whole mesh."""
+    whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    jitted = {name: jax.jit(fn, out_shardings=whole) for name, fn in task.predict.items()}
+
+    def predict(name, variables, batch):
+        out = jitted[name](variables, sharding.put_whole(device_part(batch), mesh))
+        return jax.tree.map(np.asarray, out)
+
+    return predict
+
+
+def run(evaluators, variables, step, workdir):
+    """Runs every evaluator; figures and numbers go to `evals/<name>/<step>/`.
+
+    Returns:
+      {"name/metric": float} of all evaluators.
+    """
+    scalars = {}
+    for name, evaluator in evaluators.items():
+        with progress.working(f"evaluating {name}"):
+            results = dict(evaluator.run(variables, step))
+        numbers = {key: float(value) for key, value in results.items() if np.isscalar(value)}
+        scalars |= {f"{name}/{key}": value for key, value in numbers.items()}
+        if jax.process_index() == 0:
+            figures = {key: value for key, value in results.items() if key not in numbers}
+            store(pathlib.Path(workdir) / "evals" / name / str(step), numbers, figures)
+    return scalars
+
+
+def store(folder, numbers, figures):
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "numbers.json", json.dumps(numbers, indent=2))
+    for key, figure in figures.items():
+        figure.savefig(folder / f"{key.replace('/', '_')}.png", dpi=120)

@@ -1,0 +1,1 @@
+"""Flax modules. Nothing here knows of data, files, training or configuration objects."""

@@ -1,0 +1,100 @@
+"""Vector quantisers with a codebook for each token position, or one for all.
+
+B batch, L token positions, G codebooks (L, or 1 shared), K codes, D width of a code, R recent
+encoder outputs.
+
+NSVQ (Vali and Backstrom, IEEE Access 2022) replaces the quantisation error in training by noise of
+the same length, so that gradients reach encoder and codebook without a commitment loss. As used by
+LAPA (Ye et al., 2024) the codebook collapses; its three causes are removed here:
+codes start on encoder outputs (`init_codes`), usage is counted once per occurrence (`count`), and
+dead codes are re-seeded with noise relative to the spread of the encoder (`reseed`).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+RESEED_NOISE = 0.02  # of the spread of the encoder outputs
+
+
+def nearest(z_BLD, codebook_GKD):
+    """Index of the nearest code by Euclidean distance, in float32: int32 [B,L]."""
+    z, codebook = z_BLD.astype(jnp.float32), codebook_GKD.astype(jnp.float32)
+    codebook = jnp.broadcast_to(codebook, (z.shape[1], *codebook.shape[1:]))
+    dots_BLK = jnp.einsum("bld,lkd->blk", z, codebook)
+    distances_BLK = jnp.sum(codebook**2, axis=-1) - 2 * dots_BLK  # less the constant |z|^2
+    return jnp.argmin(distances_BLK, axis=-1).astype(jnp.int32)
+
+
+def lookup(tokens_BL, codebook_GKD):
+    """Codes of the tokens: [B,L,D]."""
+    return codebook_GKD[jnp.arange(tokens_BL.shape[1]) % codebook_GKD.shape[0], tokens_BL]
+
+
+def substitute_noise(z_BLD, codes_BLD, rng):
+    """NSVQ: z plus noise as long as the quantisation error |z - code|."""
+    error_BL1 = jnp.sqrt(jnp.sum((z_BLD - codes_BLD) ** 2, axis=-1, keepdims=True) + 1e-12)
+    noise_BLD = jax.random.normal(rng, z_BLD.shape, z_BLD.dtype)
+    return z_BLD + error_BL1 * noise_BLD / jnp.linalg.norm(noise_BLD, axis=-1, keepdims=True)
+
+
+def by_codebook(x_BL, codebooks):
+    """Rows of each codebook: [B,L,...] -> [R,G,...], all positions together where it is shared."""
+    return x_BL.reshape(-1, codebooks, *x_BL.shape[2:])
+
+
+def init_codes(z_BLD, codebooks, num_codes, rng):
+    """Codes on randomly chosen encoder outputs, spread by a little noise: [G,K,D]."""
+    z_RGD = by_codebook(z_BLD, codebooks)
+    keys_G = jax.random.split(rng, codebooks)
+    shuffled_GR = jax.vmap(lambda key: jax.random.permutation(key, z_RGD.shape[0]))(keys_G)
+    rows_GK = jnp.take(shuffled_GR, jnp.arange(num_codes) % z_RGD.shape[0], axis=1)
+    codes_GKD = jnp.swapaxes(z_RGD, 0, 1)[jnp.arange(codebooks)[:, None], rows_GK]
+    spread_G = jnp.sqrt(jnp.mean(jnp.var(z_RGD, axis=0), axis=-1)) + 1e-6
+    noise_GKD = jax.random.normal(jax.random.fold_in(rng, 1), codes_GKD.shape)
+    return codes_GKD + RESEED_NOISE * spread_G[:, None, None] * noise_GKD
+
+
+def count(tokens_BL, codebooks, num_codes):
+    """How often each code was used, every occurrence counted: float32 [G,K]."""
+    used_RGK = by_codebook(jax.nn.one_hot(tokens_BL, num_codes, dtype=jnp.float32), codebooks)
+    return jnp.sum(used_RGK, axis=0)
+
+
+def reseed(codebook_GKD, counts_GK, z_BLD, rng, threshold):
+    """Moves codes used less than `threshold` times their fair share onto recent encoder outputs."""
+    codebooks, num_codes, _ = codebook_GKD.shape
+    dead_GK = counts_GK < threshold * jnp.mean(counts_GK, axis=-1, keepdims=True)
+    fresh_GKD = init_codes(z_BLD, codebooks, num_codes, rng)
+    return jnp.where(dead_GK[..., None], fresh_GKD, codebook_GKD)
+
+
+class NSVQ(nn.Module):
+    """Noise-substitution vector quantiser.
+
+    Attributes:
+      codebooks: G, one for each token position or 1 for all.
+      num_codes: codes K of each codebook.
+      width: size D of a code.
+    """
+
+    codebooks: int
+    num_codes: int
+    width: int
+
+    def setup(self):
+        shape = (self.codebooks, self.num_codes, self.width)
+        self.codebook = self.param("codebook", nn.initializers.normal(1.0), shape)
+
+    def __call__(self, z_BLD, rng=None):
+        """z [B,L,D] -> (codes [B,L,D], tokens int32 [B,L]); with `rng` as in training."""
+        z_BLD = z_BLD.astype(jnp.float32)
+        tokens_BL = nearest(jax.lax.stop_gradient(z_BLD), self.codebook)
+        codes_BLD = lookup(tokens_BL, self.codebook)
+        if rng is not None:
+            codes_BLD = substitute_noise(z_BLD, codes_BLD, rng)
+        return codes_BLD, tokens_BL
+
+    def lookup(self, tokens_BL):
+        """Codes of given tokens: [B,L,D]."""
+        return lookup(tokens_BL, self.codebook)

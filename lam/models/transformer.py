@@ -1,0 +1,96 @@
+"""Transformer parts shared by the models.
+
+B batch, N tokens, M context tokens, D width, H heads, K width of a head.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
+
+# regex on the parameter's path -> how its axes lie on the mesh axes ("data", "fsdp", "tensor")
+SHARDING = (
+    (r"(query|key|value|up)/kernel$", P("fsdp", "tensor")),
+    (r"(out|down)/kernel$", P("tensor", "fsdp")),
+    (r"modulation/kernel$", P("fsdp", None)),
+)
+
+
+def norm(name, **kwargs):
+    """LayerNorm in float32 whatever the compute type."""
+    return nn.LayerNorm(epsilon=1e-6, dtype=jnp.float32, name=name, **kwargs)
+
+
+def split_heads(x_BND, heads):
+    batch, length, width = x_BND.shape
+    return x_BND.reshape(batch, length, heads, width // heads)
+
+
+def attend(q_BNHK, k_BMHK, v_BMHK, scale, bias_HNM=None):
+    """Softmax attention, logits and weights in float32; returns [B,N,H*K] in the type of v."""
+    logits_BHNM = jnp.einsum("bnhk,bmhk->bhnm", q_BNHK, k_BMHK, preferred_element_type=jnp.float32)
+    logits_BHNM = logits_BHNM * scale
+    if bias_HNM is not None:
+        logits_BHNM = logits_BHNM + bias_HNM
+    weights_BHNM = nn.softmax(logits_BHNM, axis=-1).astype(v_BMHK.dtype)
+    out_BNHK = jnp.einsum("bhnm,bmhk->bnhk", weights_BHNM, v_BMHK)
+    return out_BNHK.reshape(*out_BNHK.shape[:2], -1)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention without biases, queries and keys normalised (ViT-22B)."""
+
+    heads: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x_BND):
+        width = x_BND.shape[-1]
+        dense = lambda name: nn.Dense(width, use_bias=False, dtype=self.dtype, name=name)
+        q, k, v = (
+            split_heads(dense(name)(x_BND), self.heads) for name in ("query", "key", "value")
+        )
+        q = nn.RMSNorm(dtype=jnp.float32, name="query_norm")(q).astype(self.dtype)
+        k = nn.RMSNorm(dtype=jnp.float32, name="key_norm")(k).astype(self.dtype)
+        return dense("out")(attend(q, k, v, q.shape[-1] ** -0.5))
+
+
+class MLP(nn.Module):
+    """Two layers with squared ReLU (Primer), much cheaper than GELU on a CPU."""
+
+    hidden: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x_BND):
+        hidden = jnp.square(nn.relu(nn.Dense(self.hidden, dtype=self.dtype, name="up")(x_BND)))
+        return nn.Dense(x_BND.shape[-1], dtype=self.dtype, name="down")(hidden)
+
+
+class Block(nn.Module):
+    """Pre-norm block; with `condition_BD` shifts, scales and gates come from it (DiT's adaLN)."""
+
+    heads: int
+    mlp_ratio: float = 4.0
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x_BND, condition_BD=None):
+        width = x_BND.shape[-1]
+        shifts = [0.0] * 2
+        scales = gates = [1.0] * 2
+        if condition_BD is not None:
+            modulation = nn.Dense(6 * width, dtype=self.dtype, name="modulation")(condition_BD)
+            parts = jnp.split(modulation[:, None], 6, axis=-1)
+            shifts, scales, gates = (
+                parts[:2],
+                [1 + s for s in parts[2:4]],
+                [1 + g for g in parts[4:]],
+            )
+        layers = (
+            Attention(self.heads, self.dtype, name="attention"),
+            MLP(int(width * self.mlp_ratio), self.dtype, name="mlp"),
+        )
+        for layer, shift, scale, gate in zip(layers, shifts, scales, gates, strict=True):
+            normed = norm(f"{layer.name}_norm")(x_BND).astype(self.dtype)
+            x_BND = x_BND + gate * layer(normed * scale + shift)
+        return x_BND

@@ -1,0 +1,127 @@
+"""The latent action quantizer as a trainable task.
+
+B batch, T frames, H W pixels, C channels, L token positions, G codebooks, K codes, Z code width.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from lam.models import quantizers, transformer
+from lam.models.laq import LAQ
+from lam.ops.image import to_float
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A LAQ and how its codebook is kept alive.
+
+    Attributes:
+      reseed_every: steps between looks at the use of the codes; 0 = never re-seed.
+      reseed_until: last step at which codes are moved.
+      reseed_threshold: share of its fair use below which a code is dead.
+    """
+
+    model: LAQ
+    reseed_every: int = 50
+    reseed_until: int = 1_000_000
+    reseed_threshold: float = 0.1
+    sharding = transformer.SHARDING
+
+    @property
+    def num_tokens(self):
+        return self.model.num_tokens
+
+    @property
+    def num_codes(self):
+        return self.model.num_codes
+
+    @property
+    def codebooks(self):
+        return 1 if self.model.shared_codebook else self.num_tokens
+
+    def init(self, rng, batch):
+        """Parameters with the codebook on the encoder outputs of `batch`, and empty counters."""
+        first, second = split(batch)
+        init_rng, code_rng = jax.random.split(rng)
+        params = self.model.init(init_rng, first, second)["params"]
+        z_BLZ = self.model.apply({"params": params}, first, second, method="encode")
+        codebook = quantizers.init_codes(z_BLZ, self.codebooks, self.num_codes, code_rng)
+        params = {**params, "quantizer": {"codebook": codebook}}
+        counts = jnp.zeros((self.codebooks, self.num_codes), jnp.float32)
+        extra = {"counts": counts, "recent": z_BLZ, "steps": jnp.zeros((), jnp.int32)}
+        return params, {}, extra
+
+    def loss(self, params, frozen, extra, batch, rng):
+        """Mean squared error of frame 2 in [0,1]; counts codes and keeps the encoder outputs."""
+        del frozen
+        first, second = split(batch)
+        recon, tokens_BL, z_BLZ = self.model.apply({"params": params}, first, second, rng)
+        mse = jnp.mean((recon - second) ** 2)
+        used = quantizers.count(tokens_BL, self.codebooks, self.num_codes)
+        extra = {**extra, "counts": extra["counts"] + used, "recent": z_BLZ}
+        copy_mse = jnp.mean((first - second) ** 2)
+        metrics = {"mse": mse, "mse_over_copy": mse / jnp.maximum(copy_mse, 1e-8)}
+        return mse, (extra, metrics | code_health(used, z_BLZ, params["quantizer"]["codebook"]))
+
+    def post_step(self, params, extra, rng):
+        """Re-seeds dead codes every `reseed_every` steps from the last encoder outputs."""
+        steps = extra["steps"] + 1
+        if not self.reseed_every:
+            return params, {**extra, "steps": steps}
+        due = (steps % self.reseed_every == 0) & (steps <= self.reseed_until)
+        codebook = params["quantizer"]["codebook"]
+        moved = quantizers.reseed(
+            codebook, extra["counts"], extra["recent"], rng, self.reseed_threshold
+        )
+        params = {**params, "quantizer": {"codebook": jnp.where(due, moved, codebook)}}
+        counts = jnp.where(due, 0.0, extra["counts"])
+        return params, {**extra, "counts": counts, "steps": steps}
+
+    @property
+    def predict(self):
+        return {"tokens": self.tokens, "reconstruct": self.reconstruct, "transfer": self.transfer}
+
+    def tokens(self, variables, batch):
+        """{"tokens": int32 [B,L]}."""
+        tokens_BL = self.model.apply(weights(variables), *split(batch), method="tokens")
+        return {"tokens": tokens_BL}
+
+    def reconstruct(self, variables, batch):
+        """{"recon": float32 [B,H,W,3] in [0,1], "tokens": int32 [B,L]}, without training noise."""
+        recon, tokens_BL, _ = self.model.apply(weights(variables), *split(batch))
+        return {"recon": jnp.clip(recon, 0, 1), "tokens": tokens_BL}
+
+    def transfer(self, variables, batch):
+        """Frame 1 moved by the given `batch["tokens"]` [B,L]: {"recon": [B,H,W,3] in [0,1]}."""
+        first = to_float(batch["frames"][:, 0])
+        recon = self.model.apply(weights(variables), first, batch["tokens"], method="decode")
+        return {"recon": jnp.clip(recon, 0, 1)}
+
+
+def weights(variables):
+    return {"params": variables["params"]}
+
+
+def split(batch):
+    """First and last frame as float32 [B,H,W,3] in [0,1]."""
+    frames_BTHWC = batch["frames"]
+    return to_float(frames_BTHWC[:, 0]), to_float(frames_BTHWC[:, -1])
+
+
+def code_health(counts_GK, z_BLZ, codebook_GKZ):
+    """Perplexity of the least used codebook and the spread of the encoder over that of the codes."""
+    shares = counts_GK / jnp.sum(counts_GK, axis=-1, keepdims=True)
+    perplexity_G = jnp.exp(-jnp.sum(shares * jnp.log(shares + 1e-9), axis=-1))
+    spread = jnp.std(z_BLZ) / (jnp.std(codebook_GKZ) + 1e-9)
+    return {"perplexity_min": jnp.min(perplexity_G), "spread_ratio": spread}
+
+
+def make(model: Mapping) -> Task:
+    """The task of `config.model`: fields of LAQ and of Task side by side."""
+    own = {field.name for field in dataclasses.fields(Task)} - {"model"}
+    fields = {key: value for key, value in model.items() if key not in own}
+    fields["dtype"] = jnp.dtype(fields.get("dtype", "float32"))
+    return Task(LAQ(**fields), **{key: model[key] for key in own if key in model})

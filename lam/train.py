@@ -1,0 +1,115 @@
+"""The one training loop."""
+
+import logging
+import math
+import signal
+import threading
+
+import jax
+from clu import parameter_overview
+
+import input_pipeline
+from input_pipeline.batch import device_part
+from lam import checkpoint, evaluation, metrics, optim, progress, registry, sharding, step, workdir
+from lam import state as state_lib
+
+log = logging.getLogger(__name__)
+
+
+def make_task(config):
+    """The task of a config, its compute type decided for the devices at hand."""
+    model = config.model.to_dict()
+    model["dtype"] = workdir.compute_dtype(model)
+    return registry.load("lam.tasks", config.task).make(model)
+
+
+def make_loader(config):
+    """This process's share of the training batches."""
+    return input_pipeline.make(
+        config.data,
+        config.batch_size,
+        shard_index=jax.process_index(),
+        shard_count=jax.process_count(),
+        seed=config.seed,
+    )
+
+
+def stop_signal():
+    """A function that tells whether SIGTERM came; only a main thread can listen for it."""
+    came = threading.Event()
+    if threading.current_thread() is threading.main_thread() and jax.process_count() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: came.set())
+    return came.is_set
+
+
+def train_and_evaluate(config, folder, mode="train"):
+    """Trains or resumes the run in `folder`; evaluates it at the end.
+
+    Args:
+      config: ConfigDict as in configs/common.py.
+      folder: the workdir; one that is finished is only evaluated.
+      mode: "train", or "eval" to evaluate the newest checkpoint and stop.
+
+    Returns:
+      {"evaluator/metric": float} of the last evaluation; empty when stopped before one.
+    """
+    mesh = sharding.make_mesh(config.mesh)
+    sharding.check_batch(mesh, config.batch_size, config.grad_accum)
+    task = make_task(config)
+    optimizer, schedule = optim.make(config.optim, config.total_steps)
+    workdir.prepare(folder, config)
+    with progress.working("reading the data"):
+        loader = make_loader(config)
+        first = next(loader)
+    evaluators = evaluation.build(config, task, mesh, first)
+    batch = sharding.put_local(device_part(first), mesh)
+    create, shapes = step.initialiser(config, task, optimizer, mesh, batch)
+    workdir.check_disk(folder, shapes)
+
+    with checkpoint.manager(folder, config.best_mode) as ckpts:
+        start = ckpts.latest_step() or 0
+        with progress.working("initialising the model"):
+            state, frozen = create()
+            if start:
+                state, position = checkpoint.restore(ckpts, start, shapes[0])
+        log.info("\n%s", parameter_overview.get_parameter_overview(state.params))
+        loader.set_state(position if start else {"batch": 0})
+        if mode == "eval" or start >= config.total_steps:
+            return evaluation.run(evaluators, state_lib.variables(state, frozen), start, folder)
+
+        compiled, flops = step.compile_step(config, task, optimizer, schedule, mesh, shapes, batch)
+        where = f"{checkpoint.folder(folder)}/"
+        meter = metrics.Meter(config, flops, lambda: f"{where}{ckpts.latest_step()}")
+        shown = progress.Steps(config.total_steps, start)
+        stop, best, results = stop_signal(), math.inf, {}
+        with metrics.Writer(folder, start) as writer:
+            for number in range(start + 1, config.total_steps + 1):
+                data = meter.next_batch(loader)
+                arrays = sharding.put_local(device_part(data), mesh)
+                state, scalars = compiled(state, frozen, arrays)
+                meter.add(number, scalars, data["key"])
+                shown.update(number, meter.loss)
+
+                last = number == config.total_steps
+                stopping = number == config.stop_at or stop() or ckpts.reached_preemption(number)
+                if last or stopping or due(config.log_every, number):
+                    writer.write(number, meter.report())
+                if last or due(config.eval_every, number):
+                    with meter.paused():
+                        view = state_lib.variables(state, frozen)
+                        results = evaluation.run(evaluators, view, number, folder)
+                    writer.write(number, results)
+                    best = results.get(config.best_metric, best)
+                if last or stopping or due(config.checkpoint_every, number):
+                    with meter.paused():
+                        meter.settle()
+                        checkpoint.save(ckpts, state, loader.get_state(), best)
+                if stopping and not last:
+                    ckpts.wait_until_finished()
+                    progress.show(f"stopped at step {number}; run again to go on", end=True)
+                    return {}
+    return results
+
+
+def due(every, number):
+    return every > 0 and number % every == 0
