@@ -4,6 +4,7 @@
 
 root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)"
 python="$root/.venv/bin/python"
+begun="$root/.venv/begun" # is there while pip works: an interrupted .venv is made anew
 log="${TMPDIR:-/tmp}/lam-install-$$.log"
 
 fail() {
@@ -23,19 +24,21 @@ find_python() { # the first interpreter that will do
 }
 
 shown() { # shown TEXT COMMAND...: the command's output goes to $log, the seconds go on the screen
-  local text=$1 start=$SECONDS pid line='%s ... %d s\n'
+  local text=$1 start=$SECONDS pid stopped= line='%s ... %d s\n'
   [ -t 1 ] && line='\r%s ... %d s'
   shift
   "$@" >>"$log" 2>&1 &
   pid=$!
-  trap 'kill "$pid" 2>/dev/null; exit 130' INT TERM
+  trap 'stopped=1; kill "$pid" 2>/dev/null' INT TERM
   while kill -0 "$pid" 2>/dev/null; do
     printf "$line" "$text" $((SECONDS - start))
     sleep 1.5
   done
   [ -t 1 ] && printf '\n'
   trap - INT TERM
+  [ -z "$stopped" ] || fail "stopped; the next run starts $text over"
   wait "$pid" || {
+    [ $? -gt 128 ] || rm -f "$begun" # not killed: pip gave up and left nothing half done
     tail -n 15 "$log" >&2
     fail "$text did not work, see above (all of it: $log); the next run tries again"
   }
@@ -47,20 +50,16 @@ lock() { # one installation at a time; without flock (macOS) nobody waits
   until flock -w 1.5 9; do printf 'waiting for another run that is installing\n'; done
 }
 
-stamp_of() { # stamp_of FILE: what .venv must have been made from
-  printf '%s %s\n' "$("$base" -c 'import sys; print(*sys.version_info[:3])')" "$(cksum <"$1")"
-}
-
-install() { # install NAME FILE...: brings FILE into .venv unless its stamp says it is there
-  local stamp="$root/.venv/$1.stamp" begun="$root/.venv/$1.begun" file="$root/launch/$2" wanted
-  wanted="$(stamp_of "$file")"
-  [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && [ -x "$python" ] && return
+install() { # install FILE: brings launch/FILE into .venv unless its stamp says it is there
+  local file="$root/launch/$1" stamp="$root/.venv/$1.stamp" wanted
+  wanted="$("$base" -c 'import sys; print(*sys.version_info[:3])') $(cksum <"$file")"
+  up_to_date "$stamp" "$wanted" && return
   lock
-  if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-    make_venv "$begun"
+  if ! up_to_date "$stamp" "$wanted"; then
+    usable || make_venv
     rm -f "$stamp"
     touch "$begun"
-    shown "installing $2 into .venv" "$python" -m pip install --no-input \
+    shown "installing $1 into .venv" "$python" -m pip install --no-input \
       --disable-pip-version-check --progress-bar off -r "$file" -c "$root/launch/requirements.txt"
     rm -f "$begun" "$log"
     printf '%s\n' "$wanted" >"$stamp" # last, so that an interrupted run is noticed
@@ -68,15 +67,20 @@ install() { # install NAME FILE...: brings FILE into .venv unless its stamp says
   exec 9<&-
 }
 
-make_venv() { # make_venv BEGUN: a new .venv where there is none, a broken, or an interrupted one
+up_to_date() { [ ! -e "$begun" ] && [ -x "$python" ] && [ "$(cat "$1" 2>/dev/null)" = "$2" ]; }
+
+usable() { # whether pip can work on this .venv
   local version='import sys; print(sys.version_info[:3])'
-  [ ! -e "$1" ] && [ "$("$python" -c "$version" 2>/dev/null)" = "$("$base" -c "$version")" ] &&
-    "$python" -m pip --version >/dev/null 2>&1 && return
+  [ ! -e "$begun" ] && [ "$("$python" -c "$version" 2>/dev/null)" = "$("$base" -c "$version")" ] &&
+    "$python" -m pip --version >/dev/null 2>&1
+}
+
+make_venv() {
   "$base" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$base cannot make virtual environments; install its venv package (Debian: python3-venv)"
   shown "making .venv with $("$base" --version)" "$base" -m venv --clear "$root/.venv"
 }
 
 base="$(find_python)" ||
-  fail "${PYTHON:-python3} is not Python 3.11, 3.12 or 3.13; install one and name it: PYTHON=/path/to/python3"
-install requirements requirements.txt
+  fail "${PYTHON:-python3} does not start Python 3.11, 3.12 or 3.13; install one and name it: PYTHON=/path/to/python3"
+install requirements.txt

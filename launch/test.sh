@@ -9,7 +9,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/env.sh"
 arguments=()
 for argument in "$@"; do
   if [ "$argument" = --oracles ]; then
-    install oracles requirements-oracles.txt
+    install requirements-oracles.txt
     export LAM_ORACLES=1
   else
     arguments+=("$argument")
