@@ -92,8 +92,12 @@ class Loader:
         if self._batches is None:
             reader = sources_lib.reader(self._sources[0].episode_set.storage)
             self._batches = reader.batches(self._sources, self._rows, self._layout, self._next)
-        rows = self._rows(self._next)
-        batch = self._finish(rows, next(self._batches))
+        try:
+            read = next(self._batches)
+        except Exception:
+            self.close()  # whoever asks again gets the same error, not an end of the data
+            raise
+        batch = self._finish(self._rows(self._next), read)
         self._next += 1
         return batch
 
@@ -160,7 +164,7 @@ def make(data, global_batch, *, shard_index=0, shard_count=1, seed=0, split="tra
         gap=gap,
         action_dim=max(1, *(_dims(source, "action") for source in sources)),
         state_dim=max(1, *(_dims(source, "state") for source in sources)),
-        threads=data["threads"] or min(8, os.cpu_count() or 1),
+        threads=data["threads"] or min(16, os.cpu_count() or 1),
     )
     plan = plan_lib.make(seed, pairs, weights)
     loader = Loader(sources, chosen, plan, layout, (global_batch, shard_index, shard_count), split)

@@ -10,6 +10,7 @@ import difflib
 import importlib
 import logging
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from input_pipeline.errors import DataError
 
 BUILTIN = ("tabletop",)
 READERS = {"array_record": "input_pipeline.arrayrecord", "tfrecord": "input_pipeline.tfrecord"}
+_SCANNED = {}
 log = logging.getLogger(__name__)
 
 
@@ -159,7 +161,7 @@ def _check_storage(sets):
 def _scan(episode_set, name, weight, options, data):
     keys = keys_lib.find(episode_set.fields, options, name)
     log.info("%s: %s in %s; %s", name, episode_set.storage, episode_set.path, _describe(keys))
-    records, corrupt = reader(episode_set.storage).scan(episode_set, keys, data["on_corrupt"])
+    records, corrupt = _records(episode_set, keys, data["on_corrupt"])
     names = _unique([_label(episode_set, record) for record in records])
     if keys.scene is None:
         log.warning(
@@ -179,6 +181,17 @@ def _scan(episode_set, name, weight, options, data):
             next(iter(split_of)),
         )
     return Source(name, weight, episode_set, keys, tuple(records), names, groups, split_of, corrupt)
+
+
+def _records(episode_set, keys, on_corrupt):
+    """The scan of a set, done once in a process for as long as its files stay as they are."""
+    stats = [os.stat(file) for file in episode_set.files]
+    files = tuple((stat.st_size, stat.st_mtime_ns) for stat in stats)
+    place = (episode_set.path, files, keys, on_corrupt)
+    if place not in _SCANNED:
+        scan = reader(episode_set.storage).scan
+        _SCANNED[place] = scan(episode_set, keys, on_corrupt)
+    return _SCANNED[place]
 
 
 def _describe(keys):
