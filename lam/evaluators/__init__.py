@@ -11,8 +11,8 @@ It receives two functions and knows neither the model nor the storage:
 - `data(split, batches, seed)`: an iterator of that many host batches of "train", "val" or "test",
   the same ones for the same seed.
 
-Numbers come from a set that stays the same during a run (`seed`), pictures from samples that are
-drawn anew at every step (`seed`, `step`): a rerun gives the same, and not always the first batch.
+All look at a set that stays the same during a run (`seed`). What is drawn from it at random, like
+the samples of a picture, is drawn by (`seed`, `step`): a rerun gives the same.
 """
 
 import numpy as np
@@ -28,11 +28,6 @@ def concatenate(parts):
 def take(samples, index):
     """The samples (dict of arrays) at these positions of the first axis."""
     return {key: value[index] for key, value in samples.items()}
-
-
-def step_seed(seed, step):
-    """A seed for `data` that differs from step to step: an int in 0..2^31-1."""
-    return int(np.random.default_rng((seed, step)).integers(2**31))
 
 
 def predict_samples(predict, name, variables, samples, batch_size):

@@ -6,7 +6,7 @@ B samples of a batch, T frames, H W pixels, C colours, L tokens, R rows and Q co
 import numpy as np
 
 from lam import plots
-from lam.evaluators import TARGET, concatenate, predict_samples, step_seed, take
+from lam.evaluators import TARGET, concatenate, predict_samples, take
 from lam.ops import image
 
 
@@ -22,14 +22,17 @@ class Evaluator:
 
     needs = ()
 
-    def __init__(self, predict, data, samples=6, grid=4, batches=4, split="val", seed=0):
+    def __init__(self, predict, data, samples=6, grid=4, batches=8, split="val", seed=0):
         self.predict, self.data, self.samples, self.grid = predict, data, samples, grid
         self.batches, self.split, self.seed = batches, split, seed
 
     def run(self, variables, step):
         rng = np.random.default_rng((self.seed, step))
-        batches = list(self.data(self.split, self.batches, step_seed(self.seed, step)))
-        size, pool = len(batches[0]["frames"]), concatenate(batches)
+        drawn, most = [], max(self.samples, 2 * self.grid)
+        for batch in self.data(self.split, self.batches, self.seed):
+            size = len(batch["frames"])
+            drawn.append(take(batch, rng.permutation(size)[:most]))
+        pool = concatenate(drawn)
         order = rng.permutation(len(pool["frames"]))
         yield "reconstruction", self._reconstruction(variables, pool, order, size, step)
         order = in_turn(pool["domain"].astype(str), order)
