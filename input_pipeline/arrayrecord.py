@@ -159,8 +159,10 @@ def _batch(sources, stores, rows, layout, pool):
             ends = (start, start + layout.gap)
             images = _values(features, source.keys.image)
             name = source.names[rows["record"][row]]
+            ratio = source.episode_set.fields[source.keys.image].jpeg_ratio(size)
             jobs += [
-                (images[t], frames_BTHWC[row, i], source.name, name, t) for i, t in enumerate(ends)
+                (images[t], ratio, frames_BTHWC[row, i], f"{source.name}/{name}@{t}")
+                for i, t in enumerate(ends)
             ]
             fields = source.episode_set.fields
             steps = range(start, start + layout.gap)
@@ -191,20 +193,26 @@ def _window(features, keys, fields, steps):
 
 
 def _decode_all(jobs):
-    for encoded, frame_HWC, source, name, step in jobs:
+    for encoded, ratio, frame_HWC, where in jobs:
         try:
-            frame_HWC[:] = decode(encoded, len(frame_HWC))
+            frame_HWC[:] = decode(encoded, len(frame_HWC), ratio)
         except Exception as error:
             raise DataError(
-                f"{source}/{name}@{step}: the image cannot be decoded ({error}); remove the episode"
+                f"{where}: the image cannot be decoded ({error}); remove the episode"
             ) from error
 
 
-def decode(encoded, size):
-    """An encoded image -> RGB uint8 [size,size,3]; a triangle filter where it must be resized."""
+def decode(encoded, size, ratio=1):
+    """An encoded image -> RGB uint8 [size,size,3].
+
+    A JPEG shrinks by `ratio` (1, 2, 4, 8) while it is decoded, which averages and saves time; a
+    triangle filter (bilinear where it enlarges) does the rest.
+    """
     from PIL import Image
 
     image = Image.open(io.BytesIO(encoded))
+    if ratio > 1:
+        image.draft("RGB", (image.width // ratio, image.height // ratio))
     if image.mode != "RGB":
         image = image.convert("RGB")
     if image.size != (size, size):

@@ -16,16 +16,26 @@ LOOKED_FOR = ("dataset_info.json", "features.json")
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One flat key. kind: "image", "text", "number", or "unsupported: <why>"; shape of one step."""
+    """One flat key. kind: "image", "text", "number", or "unsupported: <why>"; shape of one step;
+    encoding of an image: "jpeg", "png" or "" where the set does not say."""
 
     kind: str
     shape: tuple
     dtype: str
+    encoding: str = ""
 
     @property
     def size(self):
         """Numbers a step holds."""
         return math.prod(self.shape)
+
+    def jpeg_ratio(self, size):
+        """1, 2, 4 or 8: by how much a JPEG may shrink in the decoder and still be size x size."""
+        if self.encoding != "jpeg" or None in self.shape[:2]:
+            return 1
+        return max(
+            ratio for ratio in (1, 2, 4, 8) if ratio == 1 or min(self.shape[:2]) >= ratio * size
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +151,9 @@ def _field(feature, lib):
             return Field(f"unsupported: {feature.np_dtype} image", feature.shape, "string")
         if channels not in (1, 3, 4, None):
             return Field(f"unsupported: image of {channels} channels", feature.shape, "string")
-        return Field("image", feature.shape, "uint8")
+        return Field(
+            "image", feature.shape, "uint8", getattr(feature, "_encoding_format", "") or ""
+        )
     if isinstance(feature, lib.Text):
         return Field("text", (), "string")
     if not isinstance(feature, lib.Tensor | lib.ClassLabel):

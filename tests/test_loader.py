@@ -1,11 +1,13 @@
 """From folders to batches: that they are right, exact and the same for both readers."""
 
 import io
+import struct
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from array_record.python import array_record_module
 from PIL import Image
 from pipeline_fixtures import colour, config, episode, episodes, features, write
 
@@ -225,6 +227,39 @@ def test_both_readers_agree_on_real_robot_video(test_data, size, tolerance):
         one, other = (next(loader) for loader in loaders)
         difference = np.abs(one.pop("frames").astype(int) - other.pop("frames"))
         assert difference.max() <= tolerance
+        assert same(one, other)
+
+
+def repack(folder, target):
+    """The records of a TFRecord folder, copied as they are to an ArrayRecord folder."""
+    target.mkdir()
+    for file in folder.iterdir():
+        if file.suffix == ".json":
+            text = file.read_text().replace('"tfrecord"', '"array_record"')
+            (target / file.name).write_text(text)
+            continue
+        data, place = file.read_bytes(), 0
+        name = str(target / file.name.replace(".tfrecord-", ".array_record-"))
+        writer = array_record_module.ArrayRecordWriter(name, "group_size:1")
+        while place < len(data):
+            (length,) = struct.unpack_from("<Q", data, place)
+            writer.write(data[place + 12 : place + 12 + length])
+            place += length + 16
+        writer.close()
+    return target
+
+
+def test_both_readers_agree_where_real_video_shrinks(test_data, tmp_path):
+    """256x320 JPEG: shrunk by the decoder 8, 4, 2 and 1 times, and by the filter for the rest."""
+    places = [test_data / "rt1_mini/0.1.0"]
+    places.append(repack(places[0], tmp_path / "0.1.0"))
+    for size in (32, 60, 128, 250):
+        one, other = (
+            next(input_pipeline.make(config(place, image_size=size), 4)) for place in places
+        )
+        difference = np.abs(one.pop("frames").astype(int) - other.pop("frames"))
+        assert difference.max() <= 2
+        assert difference.mean() < 0.2
         assert same(one, other)
 
 
