@@ -12,13 +12,14 @@ B batch, T frames (2 for pairs), H W pixels, A action dims, S state dims.
 | action_mask | bool    | [B,A]       | True where the source has that dimension                    |
 | state       | float32 | [B,T,S]     | proprioception at each frame                                |
 | state_mask  | bool    | [B,S]       | True where the source has that dimension                    |
+| domain      | object  | [B]         | "dataset" or "dataset/robot" where scenes are so named, host|
 | key         | object  | [B]         | "dataset/episode@start", host only                          |
 | text        | object  | [B]         | instruction, "" where there is none, host only              |
 """
 
 import numpy as np
 
-HOST_KEYS = ("key", "text")
+HOST_KEYS = ("domain", "key", "text")
 
 
 def spec(batch, frames, image_size, action_dim, state_dim):
@@ -33,6 +34,7 @@ def spec(batch, frames, image_size, action_dim, state_dim):
         "action_mask": ((batch, action_dim), np.bool_),
         "state": ((batch, frames, state_dim), np.float32),
         "state_mask": ((batch, state_dim), np.bool_),
+        "domain": ((batch,), np.object_),
         "key": ((batch,), np.object_),
         "text": ((batch,), np.object_),
     }

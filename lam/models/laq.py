@@ -14,6 +14,7 @@ from einops import rearrange
 from lam.models import transformer
 from lam.models.lapa import Lapa
 from lam.models.quantizers import NSVQ
+from lam.ops import motion
 
 
 def unpatchify(patches_BNP, patch, height):
@@ -22,8 +23,25 @@ def unpatchify(patches_BNP, patch, height):
     )
 
 
+def patchify(image_BHWC, patch):
+    """Pixels of each patch side by side: [B,H/patch,W/patch,patch*patch*C]."""
+    return rearrange(image_BHWC, "b (h p) (w q) c -> b h w (p q c)", p=patch, q=patch)
+
+
+def neighbours(x_BHWC):
+    """Every second cell with the eight around it, zeros outside: [B,H/2,W/2,9*C]."""
+    _, height, width, _ = x_BHWC.shape
+    padded = jnp.pad(x_BHWC, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifted = [padded[:, i : i + height : 2, j : j + width : 2] for i in range(3) for j in range(3)]
+    return jnp.concatenate(shifted, axis=-1)
+
+
 class Stem(nn.Module):
-    """Image -> one vector per patch, two convolutions so that neighbours overlap: [B,N,D]."""
+    """Image -> one vector per patch, two layers of which the second overlaps: [B,N,D].
+
+    The layers are convolutions of stride patch/2 and 2, written as matrix products because XLA's
+    convolutions on a CPU are slower by an order of magnitude.
+    """
 
     width: int
     patch: int
@@ -31,11 +49,10 @@ class Stem(nn.Module):
 
     @nn.compact
     def __call__(self, image_BHWC):
-        half = self.patch // 2
-        conv = nn.Conv(self.width // 2, (half, half), half, dtype=self.dtype, name="fine")
-        x_BHWD = nn.relu(conv(image_BHWC))
-        conv = nn.Conv(self.width, (3, 3), 2, dtype=self.dtype, name="coarse")
-        x_BND = rearrange(conv(x_BHWD), "b h w d -> b (h w) d")
+        pixels = patchify(image_BHWC, self.patch // 2)
+        x_BHWD = nn.relu(nn.Dense(self.width // 2, dtype=self.dtype, name="fine")(pixels))
+        x_BHWD = nn.Dense(self.width, dtype=self.dtype, name="coarse")(neighbours(x_BHWD))
+        x_BND = rearrange(x_BHWD, "b h w d -> b (h w) d")
         position_ND = self.param("position", nn.initializers.normal(0.02), x_BND.shape[1:])
         return x_BND + position_ND.astype(self.dtype)
 
@@ -72,29 +89,48 @@ class JointEncoder(nn.Module):
         return jnp.einsum("bld,ldz->blz", out_BLD, self.param("to_code", kernel, shape))
 
 
-class ChangeDecoder(nn.Module):
-    """Frame 1 and L codes -> frame 2, as frame 1 plus a predicted change [B,H,W,C]."""
+class MotionDecoder(nn.Module):
+    """Frame 1 and L codes -> frame 2 [B,H,W,C]: parts of frame 1 that move, plus a change.
+
+    The codes say K displacements, linearly; each gives a moved copy of frame 1, and a transformer
+    that sees the copies says which pixel comes from which and what changes beside (after CDNA,
+    Finn et al. 2016, with Gaussian instead of free kernels).
+    """
 
     width: int
     depth: int
     heads: int
     patch: int
+    motions: int
     dtype: jnp.dtype
 
     @nn.compact
     def __call__(self, first_BHWC, codes_BLZ):
         batch, height, _, channels = first_BHWC.shape
-        x_BND = Stem(self.width, self.patch, self.dtype, name="stem")(first_BHWC - 0.5)
-        # the action is a sum of what each position says, so that tokens are read linearly
-        action_BD = nn.Dense(self.width, dtype=self.dtype, name="action")(
-            codes_BLZ.reshape(batch, -1)
-        )
+        codes_BZ = codes_BLZ.reshape(batch, -1)
+        copies_BKHWC = motion.translate(first_BHWC, *self.displacements(codes_BZ, height))
+        copies_BKHWC = jnp.concatenate([first_BHWC[:, None], copies_BKHWC], axis=1)
+        seen_BHWC = rearrange(copies_BKHWC - 0.5, "b k h w c -> b h w (k c)")
+        x_BND = Stem(self.width, self.patch, self.dtype, name="stem")(seen_BHWC)
+        action_BD = nn.Dense(self.width, dtype=self.dtype, name="action")(codes_BZ)
         for i in range(self.depth):
             block = transformer.Block(self.heads, dtype=self.dtype, name=f"block_{i}")
             x_BND = block(x_BND, action_BD)
         x_BND = transformer.norm("norm")(x_BND)
-        out = nn.Dense(self.patch**2 * channels, kernel_init=nn.initializers.zeros, name="pixels")
-        return first_BHWC + unpatchify(out(x_BND), self.patch, height)
+        outputs = self.motions + 1 + channels
+        head = nn.Dense(
+            self.patch**2 * outputs, kernel_init=nn.initializers.normal(0.01), name="pixels"
+        )
+        out_BHWX = unpatchify(head(x_BND), self.patch, height)
+        logits_BHWK, change_BHWC = jnp.split(out_BHWX, [self.motions + 1], axis=-1)
+        weights_BHWK = nn.softmax(logits_BHWK, axis=-1)
+        return jnp.einsum("bhwk,bkhwc->bhwc", weights_BHWK, copies_BKHWC) + change_BHWC
+
+    def displacements(self, codes_BZ, height):
+        """Shift and its uncertainty of each motion in pixels: two [B,K,2]."""
+        out = nn.Dense(self.motions * 4, name="displacement")(codes_BZ)
+        shift_BK2, spread_BK2 = jnp.split(out.reshape(-1, self.motions, 4), 2, axis=-1)
+        return shift_BK2 * height / 16, nn.softplus(spread_BK2 + 1.0) * height / 32 + 0.25
 
 
 class Joint(nn.Module):
@@ -108,12 +144,13 @@ class Joint(nn.Module):
     heads: int
     patch: int
     dtype: jnp.dtype
+    motions: int = 4
 
     def setup(self):
         sizes = dict(width=self.width, heads=self.heads, patch=self.patch, dtype=self.dtype)
         action = dict(num_tokens=self.num_tokens, code_width=self.code_width)
         self.encode = JointEncoder(**sizes, **action, depth=self.encoder_depth)
-        self.decode = ChangeDecoder(**sizes, depth=self.decoder_depth)
+        self.decode = MotionDecoder(**sizes, depth=self.decoder_depth, motions=self.motions)
 
 
 NETS = {"joint": Joint, "lapa": Lapa}

@@ -1,0 +1,86 @@
+"""Shapes, sizes and basic behaviour of the latent action quantizer's nets."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from lam.models.laq import LAQ
+
+SMALL = {"width": 16, "encoder_depth": 1, "decoder_depth": 1, "heads": 2, "code_width": 4}
+NETS = {
+    "joint": {"encoder": "joint", "patch": 8},
+    "lapa": {"encoder": "lapa", "patch": 4, "shared_codebook": True},
+}
+
+
+@pytest.fixture(scope="module", params=NETS)
+def net(request):
+    model = LAQ(**SMALL, **NETS[request.param])
+    frames = jax.random.uniform(jax.random.key(0), (2, 3, 32, 32, 3))
+    variables = jax.jit(model.init)(jax.random.key(1), *frames)
+    return model, variables, frames
+
+
+def test_shapes(net):
+    model, variables, (first, second) = net
+    recon, tokens, z = model.apply(variables, first, second, jax.random.key(2))
+    assert recon.shape == first.shape
+    assert recon.dtype == jnp.float32
+    assert z.shape == (3, 4, 4)
+    assert tokens.shape == (3, 4)
+    assert tokens.dtype == jnp.int32
+
+
+def test_tokens_and_decode_agree_with_the_whole_pass(net):
+    model, variables, (first, second) = net
+    recon, tokens, _ = model.apply(variables, first, second)
+    np.testing.assert_array_equal(model.apply(variables, first, second, method="tokens"), tokens)
+    np.testing.assert_allclose(
+        model.apply(variables, first, tokens, method="decode"), recon, atol=1e-6
+    )
+
+
+def test_samples_do_not_see_each_other(net):
+    model, variables, (first, second) = net
+    whole = model.apply(variables, first, second)[0]
+    alone = model.apply(variables, first[:1], second[:1])[0]
+    np.testing.assert_allclose(whole[:1], alone, atol=1e-5)
+
+
+def test_every_parameter_has_a_gradient(net):
+    """Of one training pass; the decoder of "joint" starts at zero, so one step is taken first."""
+    model, variables, (first, second) = net
+
+    def loss(params):
+        recon = model.apply({"params": params}, first, second, jax.random.key(3))[0]
+        return jnp.mean((recon - second) ** 2)
+
+    grad = jax.jit(jax.grad(loss))
+    params = variables["params"]
+    for _ in range(3):
+        params = jax.tree.map(lambda p, g: p - 0.1 * g, params, grad(params))
+    grads = jax.tree_util.tree_leaves_with_path(grad(params))
+    # LAPA's summary biases cancel in "second minus first", as they do in the published model
+    idle = {jax.tree_util.keystr(path) for path, g in grads if not np.abs(g).max() > 0}
+    assert all("summary" in path or "project_in" in path for path in idle), idle
+
+
+def test_lapa_has_the_published_number_of_parameters():
+    """343,796,080 less 24 unused gains (`context_norm` of self-attention, 1024 each)."""
+    model = LAQ(
+        encoder="lapa", width=1024, encoder_depth=8, decoder_depth=8, heads=16, patch=32,
+        shared_codebook=True,
+    )  # fmt: skip
+    image = jax.ShapeDtypeStruct((1, 256, 256, 3), jnp.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image, image)
+    assert sum(x.size for x in jax.tree.leaves(shapes)) == 343_796_080 - 24 * 1024
+
+
+def test_bfloat16_compute_keeps_float32_parameters_and_outputs():
+    model = LAQ(**SMALL, **NETS["joint"], dtype=jnp.bfloat16)
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), image, image)
+    assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    recon, _, z = jax.eval_shape(model.apply, variables, image, image)
+    assert recon.dtype == z.dtype == jnp.float32
