@@ -21,9 +21,7 @@ def get_config():
     c.peak_tflops = 0.0  # TFLOP/s of one device for the MFU, 0 = from the table of known devices
 
     c.data = ConfigDict()
-    c.data.sources = (
-        "tabletop"  # TFDS version folders or "tabletop", comma-separated, each [:weight]
-    )
+    c.data.sources = "tabletop"  # TFDS folders or "tabletop", comma-separated, each [:weight]
     c.data.data_dir = ""  # where built-in sets are written, "" = ~/.cache/lam
     c.data.image_size = 64  # pixels, square
     c.data.gap = 4  # steps between the two frames

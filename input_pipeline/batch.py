@@ -2,19 +2,19 @@
 
 B batch, T frames (2 for pairs), H W pixels, A action dims, S state dims.
 
-| key         | dtype   | shape       | meaning                                                     |
-|-------------|---------|-------------|-------------------------------------------------------------|
-| frames      | uint8   | [B,T,H,W,3] | RGB, 0..255, oldest first; stays uint8 until on the device  |
-| dataset_id  | int32   | [B]         | index into the list of sources                              |
-| scene_id    | int32   | [B]         | id of the split group (scene), unique over all sources      |
-| dt          | float32 | [B]         | seconds between the frames, NaN where the rate is unknown   |
-| action      | float32 | [B,A]       | SUM of the commanded actions of the steps between the frames|
-| action_mask | bool    | [B,A]       | True where the source has that dimension                    |
-| state       | float32 | [B,T,S]     | proprioception at each frame                                |
-| state_mask  | bool    | [B,S]       | True where the source has that dimension                    |
-| domain      | object  | [B]         | "dataset" or "dataset/robot" where scenes are so named, host|
-| key         | object  | [B]         | "dataset/episode@start", host only                          |
-| text        | object  | [B]         | instruction, "" where there is none, host only              |
+| key         | dtype   | shape       | meaning                                                 |
+|-------------|---------|-------------|---------------------------------------------------------|
+| frames      | uint8   | [B,T,H,W,3] | RGB, 0..255, oldest first; uint8 up to the device       |
+| dataset_id  | int32   | [B]         | index into the list of sources                          |
+| scene_id    | int32   | [B]         | id of the split group (scene), unique over all sources  |
+| dt          | float32 | [B]         | seconds between the frames, NaN where unknown           |
+| action      | float32 | [B,A]       | SUM of the commanded actions between the frames         |
+| action_mask | bool    | [B,A]       | True where the source has that dimension                |
+| state       | float32 | [B,T,S]     | proprioception at each frame                            |
+| state_mask  | bool    | [B,S]       | True where the source has that dimension                |
+| domain      | object  | [B]         | "dataset" or "dataset/robot", host only                 |
+| key         | object  | [B]         | "dataset/episode@start", host only                      |
+| text        | object  | [B]         | instruction, "" where there is none, host only          |
 """
 
 import numpy as np

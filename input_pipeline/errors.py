@@ -2,4 +2,4 @@
 
 
 class DataError(ValueError):
-    """A mistake in the data or in its configuration; the message is one line that says what to do."""
+    """A mistake in the data or in its configuration; the message says in one line what to do."""

@@ -71,9 +71,7 @@ def check(name, array, dtype, shape):
     if not fits or not np.issubdtype(array.dtype, dtype):
         kind = "int" if dtype is np.integer else np.dtype(dtype).name
         wanted = ",".join(map(str, shape))
-        raise UserError(
-            f"{name} must be {kind} [{wanted}], got {array.dtype} {list(array.shape)}"
-        )
+        raise UserError(f"{name} must be {kind} [{wanted}], got {array.dtype} {list(array.shape)}")
     return array
 
 

@@ -112,6 +112,6 @@ def check_disk(workdir, state):
     need, free = 5 * one, shutil.disk_usage(workdir).free  # two last, two best, one being written
     if free < need:
         raise UserError(
-            f"{workdir} has {free / 1e9:.2f} GB free, but five checkpoints need {need / 1e9:.2f} GB:"
-            " free some space or give a --workdir on another disk"
+            f"{workdir} has {free / 1e9:.2f} GB free, but five checkpoints need {need / 1e9:.2f} "
+            "GB: free some space or give a --workdir on another disk"
         )

@@ -11,7 +11,7 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="lam-test-cach
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import pytest  # noqa: E402
+import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -33,7 +33,7 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tabletop(data_dir):
-    """Folders of a small built-in set, {"array_record": path, "tfrecord": path}; made when asked."""
+    """Folders of a small built-in set by file format; made when first asked for."""
     from input_pipeline.tabletop import write
 
     class Folders(dict):

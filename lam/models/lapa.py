@@ -9,6 +9,7 @@ embeddings of frame 1 and the action. The three quirks of the published code (sc
 temporal position generator, scrambled codes, un-normalised keys and values) are not reproduced.
 """
 
+import functools
 import math
 
 import flax.linen as nn
@@ -67,12 +68,12 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x_BND, bias_ANN=None, context_BLD=None):
         inner = self.heads * HEAD_WIDTH
-        dense = lambda size, name: nn.Dense(size, use_bias=False, dtype=self.dtype, name=name)
+        dense = functools.partial(nn.Dense, use_bias=False, dtype=self.dtype)
         normed = norm("norm")(x_BND)
         source = normed if context_BLD is None else norm("context_norm")(context_BLD)
-        q = split_heads(dense(inner, "query")(normed), self.heads)
-        k = split_heads(dense(inner, "key")(source), self.heads)
-        v = split_heads(dense(inner, "value")(source), self.heads)
+        q = split_heads(dense(inner, name="query")(normed), self.heads)
+        k = split_heads(dense(inner, name="key")(source), self.heads)
+        v = split_heads(dense(inner, name="value")(source), self.heads)
         if context_BLD is not None:
             null = self.param(
                 "null_kv", nn.initializers.normal(1.0), (2, 2, self.heads, HEAD_WIDTH)
@@ -81,7 +82,7 @@ class Attention(nn.Module):
             k, v = (jnp.concatenate([null[i], kv], axis=1) for i, kv in enumerate((k, v)))
         q, k = (self.cosine(x, name) for x, name in ((q, "q_scale"), (k, "k_scale")))
         out = attend(q, k, v, LOGIT_SCALE, bias_ANN)
-        return dense(x_BND.shape[-1], "out")(out)
+        return dense(x_BND.shape[-1], name="out")(out)
 
     def cosine(self, x, name):
         """Unit length along each head, then a learned scale per dimension."""
@@ -99,9 +100,9 @@ class FeedForward(nn.Module):
         width = x_BND.shape[-1]
         hidden = int(4 * 2 / 3 * width)
         x_BND = nn.LayerNorm(epsilon=1e-5, dtype=jnp.float32, name="norm")(x_BND)
-        dense = lambda size, name: nn.Dense(size, use_bias=False, dtype=self.dtype, name=name)
-        value, gate = jnp.split(dense(2 * hidden, "up")(x_BND), 2, axis=-1)
-        return dense(width, "down")(nn.gelu(gate, approximate=False) * value)
+        dense = functools.partial(nn.Dense, use_bias=False, dtype=self.dtype)
+        value, gate = jnp.split(dense(2 * hidden, name="up")(x_BND), 2, axis=-1)
+        return dense(width, name="down")(nn.gelu(gate, approximate=False) * value)
 
 
 class Transformer(nn.Module):
@@ -143,7 +144,7 @@ class Lapa(nn.Module):
     dtype: jnp.dtype
 
     def setup(self):
-        stack = dict(heads=self.heads, dtype=self.dtype)
+        stack = {"heads": self.heads, "dtype": self.dtype}
         self.patch_norm = nn.LayerNorm(epsilon=1e-5)
         self.patch_dense = nn.Dense(self.width, dtype=self.dtype)
         self.embed_norm = nn.LayerNorm(epsilon=1e-5)
@@ -198,8 +199,8 @@ class SummaryConv(nn.Module):
         kernel = tuple(have - want + 1 for have, want in zip(x_BHWZ.shape[1:3], grid, strict=True))
         if min(kernel) < 1:
             raise ValueError(
-                f"num_tokens={self.num_tokens} needs a grid of {grid} cells, but half the patch grid"
-                f" is {x_BHWZ.shape[1:3]}: use fewer tokens or smaller patches"
+                f"num_tokens={self.num_tokens} needs a grid of {grid} cells, but half the patch "
+                f"grid is {x_BHWZ.shape[1:3]}: use fewer tokens or smaller patches"
             )
         conv = nn.Conv(self.code_width, kernel, padding="VALID", dtype=self.dtype)
         return rearrange(conv(x_BHWZ), "b h w z -> b (h w) z")

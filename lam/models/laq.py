@@ -74,9 +74,7 @@ class JointEncoder(nn.Module):
             [first_BHWC - 0.5, second_BHWC - 0.5, second_BHWC - first_BHWC], axis=-1
         )
         x_BND = Stem(self.width, self.patch, self.dtype, name="stem")(frames)
-        query_LD = self.param(
-            "query", nn.initializers.normal(0.02), (self.num_tokens, self.width)
-        )
+        query_LD = self.param("query", nn.initializers.normal(0.02), (self.num_tokens, self.width))
         queries_BLD = jnp.broadcast_to(
             query_LD.astype(self.dtype), (x_BND.shape[0], *query_LD.shape)
         )
@@ -147,8 +145,8 @@ class Joint(nn.Module):
     motions: int = 4
 
     def setup(self):
-        sizes = dict(width=self.width, heads=self.heads, patch=self.patch, dtype=self.dtype)
-        action = dict(num_tokens=self.num_tokens, code_width=self.code_width)
+        sizes = {n: getattr(self, n) for n in ("width", "heads", "patch", "dtype")}
+        action = {n: getattr(self, n) for n in ("num_tokens", "code_width")}
         self.encode = JointEncoder(**sizes, **action, depth=self.encoder_depth)
         self.decode = MotionDecoder(**sizes, depth=self.decoder_depth, motions=self.motions)
 

@@ -3,6 +3,8 @@
 B batch, N tokens, M context tokens, D width, H heads, K width of a head.
 """
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
@@ -45,13 +47,13 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x_BND):
         width = x_BND.shape[-1]
-        dense = lambda name: nn.Dense(width, use_bias=False, dtype=self.dtype, name=name)
+        dense = functools.partial(nn.Dense, width, use_bias=False, dtype=self.dtype)
         q, k, v = (
-            split_heads(dense(name)(x_BND), self.heads) for name in ("query", "key", "value")
+            split_heads(dense(name=name)(x_BND), self.heads) for name in ("query", "key", "value")
         )
         q = nn.RMSNorm(dtype=jnp.float32, name="query_norm")(q).astype(self.dtype)
         k = nn.RMSNorm(dtype=jnp.float32, name="key_norm")(k).astype(self.dtype)
-        return dense("out")(attend(q, k, v, q.shape[-1] ** -0.5))
+        return dense(name="out")(attend(q, k, v, q.shape[-1] ** -0.5))
 
 
 class MLP(nn.Module):

@@ -112,7 +112,7 @@ def split(batch):
 
 
 def code_health(counts_GK, z_BLZ, codebook_GKZ):
-    """Perplexity of the least used codebook and the spread of the encoder over that of the codes."""
+    """Perplexity of the least used codebook; spread of the encoder over that of the codes."""
     shares = counts_GK / jnp.sum(counts_GK, axis=-1, keepdims=True)
     perplexity_G = jnp.exp(-jnp.sum(shares * jnp.log(shares + 1e-9), axis=-1))
     spread = jnp.std(z_BLZ) / (jnp.std(codebook_GKZ) + 1e-9)
