@@ -30,7 +30,7 @@ def train_step(task, optimizer, schedule, ema, grad_accum, state, frozen, batch)
     once = grad_accum == 1  # a loop of one round would only hide its body from the optimiser
     (grads, extra, _), scalars = jax.lax.scan(micro_step, carry, micro, unroll=once)
     grads, scalars = jax.tree.map(lambda g: g / grad_accum, grads), jax.tree.map(jnp.mean, scalars)
-    grad_norm = optax.global_norm(grads)
+    grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(scalars["loss"]) & jnp.isfinite(grad_norm)
     new = state_lib.advance(state, grads, extra, optimizer, task.post_step, ema)
     new = jax.tree.map(functools.partial(jnp.where, finite), new, state)
@@ -53,7 +53,8 @@ def initialiser(config, task, optimizer, mesh, batch):
 
     def create(rng, batch):
         init_rng, run_rng = jax.random.split(rng)
-        params, frozen, extra = task.init(init_rng, batch)
+        first = jax.tree.map(lambda x: x[0], micro_batches(batch, config.grad_accum))
+        params, frozen, extra = task.init(init_rng, first)
         return state_lib.create(params, extra, optimizer, run_rng, config.ema), frozen
 
     rng = jax.random.key(config.seed)

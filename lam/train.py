@@ -92,14 +92,17 @@ def train_and_evaluate(config, folder, mode="train"):
 
                 last = number == config.total_steps
                 stopping = number == config.stop_at or stop() or ckpts.reached_preemption(number)
+                row = {}
                 if last or stopping or due(config.log_every, number):
-                    writer.write(number, meter.report())
+                    row |= meter.report()
                 if last or due(config.eval_every, number):
                     with meter.paused():
                         view = state_lib.variables(state, frozen)
                         results = evaluation.run(evaluators, view, number, folder)
-                    writer.write(number, results)
+                    row |= results
                     best = results.get(config.best_metric, best)
+                if row:
+                    writer.write(number, row)
                 if last or stopping or due(config.checkpoint_every, number):
                     with meter.paused():
                         meter.settle()
