@@ -106,7 +106,7 @@ class Meter:
 
     @contextlib.contextmanager
     def paused(self):
-        """Time in here counts for no rate."""
+        """Checks the noted step first; time in here counts for no rate."""
         self.settle()
         start = time.perf_counter()
         yield

@@ -46,6 +46,8 @@ def decays(params):
 
 def make(c, total_steps):
     """`optax.GradientTransformation` of the config, and its learning-rate schedule."""
+    if total_steps < 1:
+        raise UserError(f"config.total_steps={total_steps} must be at least 1")
     if c.name not in OPTIMIZERS:
         raise UserError(f"No optim.name '{c.name}'.{suggest(c.name, OPTIMIZERS)}")
     rate = schedule(c, total_steps)

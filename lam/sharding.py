@@ -36,6 +36,10 @@ def make_mesh(sizes):
 
 def check_batch(mesh, batch_size, grad_accum):
     """The number of batch shards; UserError if the batch cannot be split evenly."""
+    if batch_size < 1 or grad_accum < 1:
+        raise UserError(
+            f"config.batch_size={batch_size} and config.grad_accum={grad_accum} must be at least 1"
+        )
     shards = mesh.shape["data"] * mesh.shape["fsdp"]
     if batch_size % (shards * grad_accum):
         raise UserError(

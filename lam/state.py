@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lam.errors import UserError
+
 ArrayTree = Any
 
 
@@ -33,6 +35,8 @@ class TrainState:
 
 def create(params, extra, optimizer, rng, ema):
     """A state at step 0; `ema` > 0 keeps a running average of the parameters."""
+    if not 0 <= ema < 1:
+        raise UserError(f"config.ema={ema} must be at least 0 and below 1")
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,

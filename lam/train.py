@@ -53,6 +53,8 @@ def train_and_evaluate(config, folder, mode="train"):
     Returns:
       {"evaluator/metric": float} of the last evaluation; empty when stopped before one.
     """
+    if mode == "eval":
+        checkpoint.find(folder)
     mesh = sharding.make_mesh(config.mesh)
     sharding.check_batch(mesh, config.batch_size, config.grad_accum)
     task = make_task(config)
@@ -72,16 +74,17 @@ def train_and_evaluate(config, folder, mode="train"):
             state, frozen = create()
             if start:
                 state, position = checkpoint.restore(ckpts, start, shapes[0])
-        log.info("\n%s", parameter_overview.get_parameter_overview(state.params))
+        overview = parameter_overview.get_parameter_overview(state.params, include_stats=False)
+        log.info("\n%s", overview)
         loader.set_state(position if start else {"batch": 0})
         if mode == "eval" or start >= config.total_steps:
             return evaluation.run(evaluators, state_lib.variables(state, frozen), start, folder)
 
+        workdir.record(folder, config)
         compiled, flops = step.compile_step(config, task, optimizer, schedule, mesh, shapes, batch)
-        where = f"{checkpoint.folder(folder)}/"
-        meter = metrics.Meter(config, flops, lambda: f"{where}{ckpts.latest_step()}")
+        meter = metrics.Meter(config, flops, lambda: checkpoint.last_good(folder))
         shown = progress.Steps(config.total_steps, start)
-        stop, best, results = stop_signal(), math.inf, {}
+        stop, worst = stop_signal(), math.inf if config.best_mode == "min" else -math.inf
         with metrics.Writer(folder, start) as writer:
             for number in range(start + 1, config.total_steps + 1):
                 data = meter.next_batch(loader)
@@ -92,7 +95,7 @@ def train_and_evaluate(config, folder, mode="train"):
 
                 last = number == config.total_steps
                 stopping = number == config.stop_at or stop() or ckpts.reached_preemption(number)
-                row = {}
+                row, results = {}, {}
                 if last or stopping or due(config.log_every, number):
                     row |= meter.report()
                 if last or due(config.eval_every, number):
@@ -100,12 +103,12 @@ def train_and_evaluate(config, folder, mode="train"):
                         view = state_lib.variables(state, frozen)
                         results = evaluation.run(evaluators, view, number, folder)
                     row |= results
-                    best = results.get(config.best_metric, best)
                 if row:
+                    ckpts.check_for_errors()
                     writer.write(number, row)
                 if last or stopping or due(config.checkpoint_every, number):
                     with meter.paused():
-                        meter.settle()
+                        best = results.get(config.best_metric, worst)
                         checkpoint.save(ckpts, state, loader.get_state(), best)
                 if stopping and not last:
                     ckpts.wait_until_finished()

@@ -10,26 +10,33 @@ from importlib import metadata
 import jax
 
 from lam.errors import UserError
+from lam.registry import suggest
 
+DTYPES = ("auto", "float32", "bfloat16")
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "numpy")
 # fields that change how a run is watched or laid out, not what it computes
 FREE = ("log_every", "eval_every", "checkpoint_every", "evals", "mesh", "stop_at", "peak_tflops")
 
 
 def prepare(workdir, config):
-    """Makes the folder and its two descriptions, or checks that it belongs to this config."""
-    path = pathlib.Path(workdir)
+    """Makes the folder, or checks that it belongs to this config."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:
         raise UserError(f"workdir {workdir} cannot be a folder ({error}): give another") from None
-    text = json.dumps(config.to_dict(), indent=2, sort_keys=True, default=list)
-    found = path / "config.json"
-    if found.exists():
-        check_same(workdir, json.loads(found.read_text()), json.loads(text))
+    if (pathlib.Path(workdir) / "config.json").exists():
+        check_same(workdir, read_config(workdir), json.loads(config_text(config)))
+
+
+def record(workdir, config):
+    """Writes the two descriptions of the run; to be called when nothing is left to go wrong."""
     if jax.process_index() == 0:
-        write_whole(found, text)
-        write_whole(path / "run.json", json.dumps(describe(), indent=2))
+        write_whole(pathlib.Path(workdir) / "config.json", config_text(config))
+        write_whole(pathlib.Path(workdir) / "run.json", json.dumps(describe(), indent=2))
+
+
+def config_text(config):
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True, default=list)
 
 
 def read_config(workdir):
@@ -37,21 +44,30 @@ def read_config(workdir):
     path = pathlib.Path(workdir) / "config.json"
     if not path.exists():
         raise UserError(f"{workdir} is no workdir of lam.main: it has no config.json")
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): remove it or give another folder") from None
 
 
 def compute_dtype(model):
     """The compute type of `config.model`, "auto" decided for the devices at hand."""
-    if model.get("dtype", "auto") != "auto":
-        return model["dtype"]
+    dtype = model.get("dtype", "auto")
+    if dtype not in DTYPES:
+        raise UserError(f"No model.dtype '{dtype}'.{suggest(dtype, DTYPES)}")
+    if dtype != "auto":
+        return dtype
     return "float32" if jax.default_backend() == "cpu" else "bfloat16"
 
 
 def write_whole(path, text):
-    """Writes a file that is either complete or absent."""
+    """Writes a file that is either complete or absent; OSError names it."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    try:
+        temporary.write_text(text)
+        temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def flat(tree, prefix=""):

@@ -19,9 +19,11 @@ from lam.errors import UserError
 def test_stopped_and_resumed_equals_straight_through_bit_for_bit(tabletop, tmp_path, file_format):
     source = tabletop[file_format]
     extras = {"ema": 0.9, "model.reseed_every": 2, "grad_accum": 2, "optim.schedule": "cosine"}
-    train.train_and_evaluate(config_of(source, **extras), tmp_path / "straight")
+    train.train_and_evaluate(config_of(source, checkpoint_every=3, **extras), tmp_path / "straight")
     assert train.train_and_evaluate(config_of(source, stop_at=3, **extras), tmp_path / "two") == {}
-    assert checkpoint.steps(tmp_path / "two")[-1] == 3
+    assert checkpoint.steps(tmp_path / "two") == [3]
+    # the straight run went on while its checkpoint was being written
+    assert_same(leaves(tmp_path / "straight", 3), leaves(tmp_path / "two", 3))
     train.train_and_evaluate(config_of(source, **extras), tmp_path / "two")
     assert_same(leaves(tmp_path / "straight", 6), leaves(tmp_path / "two", 6))
     straight, two = lines(tmp_path / "straight"), lines(tmp_path / "two")
@@ -76,6 +78,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_saves_nothing(tabletop, tmp
 def test_another_config_is_refused_by_name(tabletop, tmp_path):
     config = config_of(tabletop["array_record"])
     workdir.prepare(tmp_path, config)
+    config.seed = 1  # nothing is recorded before a run begins
+    workdir.prepare(tmp_path, config)
+    workdir.record(tmp_path, config)
     config.log_every = 7  # free to change
     workdir.prepare(tmp_path, config)
     config.model.width = 32

@@ -39,10 +39,9 @@ def leaves(folder, step):
     """Everything a checkpoint holds, as {path: array}."""
     found = {}
     for item in ("params", "train"):
+        path = checkpoint.folder(folder) / str(step) / item
         with ocp.StandardCheckpointer() as reader:
-            path = checkpoint.folder(folder) / str(step) / item
-            shapes = dict(reader.metadata(path).item_metadata)
-            tree = reader.restore(path, jax.tree.map(on_one_device, shapes))
+            tree = reader.restore(path, jax.tree.map(on_one_device, checkpoint.stored_tree(path)))
         for key, leaf in jax.tree.leaves_with_path(tree):
             if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
                 leaf = jax.random.key_data(leaf)
