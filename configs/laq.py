@@ -28,14 +28,18 @@ def model():
     m.encoder = "joint"  # or "lapa"
     m.num_tokens = 4  # L, tokens of one latent action
     m.num_codes = 8  # K, codes of one token
-    m.code_width = 32
-    m.width = 128
-    m.encoder_depth = 4  # blocks
-    m.decoder_depth = 4
-    m.heads = 4
+    m.code_width = 2  # small, so that 8 codes cover it and quantisation noise stays small
+    m.width = 96
+    m.encoder_depth = 1  # blocks
+    m.decoder_depth = 3
+    m.heads = 3
     m.patch = 8  # pixels
+    m.motions = 4  # displacements that the codes say
     m.shared_codebook = False  # one codebook for all positions
     m.dtype = "auto"  # of the compute: float32 on CPU, bfloat16 on accelerators
+    m.guided_weight = 1.0  # of the loss with the parts that the encoder sees
+    m.noise_warmup = 500  # steps over which the quantisation noise grows to its full length
+    m.follow_rate = 0.05  # share of the way a code goes in a step to the mean of its outputs
     m.reseed_every = 50  # steps between looks for dead codes, 0 = never
     m.reseed_until = 2000  # last step at which codes are moved
     m.reseed_threshold = 0.1  # share of its fair use below which a code is dead
@@ -58,11 +62,12 @@ def debug(c):
     c.eval_every = 0
     c.data.image_size = 16
     c.optim.warmup_steps = 2
-    c.model.update(width=16, encoder_depth=1, decoder_depth=1, heads=2, code_width=4)
+    c.model.update(width=16, encoder_depth=1, decoder_depth=1, heads=2, noise_warmup=0)
 
 
 def tiny(c):
     c.total_steps = 3000
+    c.optim.lr = 2e-3
 
 
 def small(c):
@@ -72,7 +77,8 @@ def small(c):
     c.eval_every = c.checkpoint_every = 5000
     c.optim.lr = 5e-4
     c.optim.warmup_steps = 1000
-    c.model.update(width=512, encoder_depth=8, decoder_depth=8, heads=8, reseed_until=40_000)
+    c.model.update(width=512, encoder_depth=6, decoder_depth=8, heads=8)
+    c.model.update(noise_warmup=2000, reseed_until=40_000)
 
 
 def lapa(c):
@@ -82,7 +88,8 @@ def lapa(c):
     c.eval_every = c.checkpoint_every = 5000
     c.optim.update(name="adam", schedule="constant", lr=1e-4, warmup_steps=0, clip_norm=0.5)
     c.model.update(encoder="lapa", width=1024, encoder_depth=8, decoder_depth=8, heads=16)
-    c.model.update(patch=32, shared_codebook=True, reseed_every=100, reseed_until=5000)
+    c.model.update(patch=32, code_width=32, shared_codebook=True, noise_warmup=0, follow_rate=0.0)
+    c.model.update(reseed_every=100, reseed_until=5000)
 
 
 VARIANTS = {"debug": debug, "tiny": tiny, "small": small, "lapa": lapa}

@@ -12,5 +12,5 @@ if [ $# -gt 0 ] && [[ $1 != -* ]]; then
   shift
 fi
 cd "$root"
-"$python" -u -m lam.main --config=configs/laq.py:demo --workdir="$run_dir" "$@"
+"$python" -u -m lam.main --config=configs/laq.py:tiny --workdir="$run_dir" "$@"
 printf 'Pictures: %s\n' "$run_dir/evals"

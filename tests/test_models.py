@@ -25,12 +25,11 @@ def net(request):
 
 def test_shapes(net):
     model, variables, (first, second), _ = net
-    recon, tokens, z = jax.eval_shape(model.apply, variables, first, second, jax.random.key(2))
-    assert recon.shape == first.shape
-    assert recon.dtype == jnp.float32
-    assert z.shape == (3, 4, 4)
-    assert tokens.shape == (3, 4)
-    assert tokens.dtype == jnp.int32
+    out = jax.eval_shape(model.apply, variables, first, second, jax.random.key(2))
+    assert (out.recon.shape, out.recon.dtype) == (first.shape, jnp.float32)
+    assert (out.tokens.shape, out.tokens.dtype) == ((3, 4), jnp.int32)
+    assert (out.codes.shape, out.codes.dtype) == ((3, 4, 4), jnp.float32)
+    assert (out.guided is None) == (model.encoder == "lapa")
 
 
 def test_tokens_and_decode_agree_with_the_whole_pass(net):
@@ -41,16 +40,16 @@ def test_tokens_and_decode_agree_with_the_whole_pass(net):
         tokens = model.apply(variables, first, second, method="tokens")
         return tokens, model.apply(variables, first, tokens, method="decode")
 
-    recon, tokens, _ = whole(variables, first, second)
+    out = whole(variables, first, second)
     found_tokens, found_recon = apart(variables, first, second)
-    np.testing.assert_array_equal(found_tokens, tokens)
-    np.testing.assert_allclose(found_recon, recon, atol=1e-6)
+    np.testing.assert_array_equal(found_tokens, out.tokens)
+    np.testing.assert_allclose(found_recon, out.recon, atol=1e-6)
 
 
 def test_samples_do_not_see_each_other(net):
     _, variables, (first, second), whole = net
-    recon = whole(variables, first, second)[0]
-    other = whole(variables, first.at[1:].set(0.3), second.at[1:].set(0.9))[0]
+    recon = whole(variables, first, second).recon
+    other = whole(variables, first.at[1:].set(0.3), second.at[1:].set(0.9)).recon
     np.testing.assert_allclose(recon[0], other[0], atol=1e-5)
     assert np.abs(recon[1:] - other[1:]).max() > 0.01
 
@@ -60,8 +59,9 @@ def test_every_parameter_has_a_gradient(net):
     model, variables, (first, second), _ = net
 
     def loss(params):
-        recon = model.apply({"params": params}, first, second, jax.random.key(3))[0]
-        return jnp.mean((recon - second) ** 2)
+        out = model.apply({"params": params}, first, second, jax.random.key(3))
+        guided = out.recon if out.guided is None else out.guided
+        return jnp.mean((out.recon - second) ** 2) + jnp.mean((guided - second) ** 2)
 
     grad = jax.jit(jax.grad(loss))
     params = variables["params"]
@@ -89,5 +89,5 @@ def test_bfloat16_compute_keeps_float32_parameters_and_outputs():
     image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
     variables = jax.eval_shape(model.init, jax.random.key(0), image, image)
     assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
-    recon, _, z = jax.eval_shape(model.apply, variables, image, image)
-    assert recon.dtype == z.dtype == jnp.float32
+    out = jax.eval_shape(model.apply, variables, image, image)
+    assert out.recon.dtype == out.guided.dtype == out.codes.dtype == jnp.float32

@@ -141,6 +141,7 @@ class Lapa(nn.Module):
     decoder_depth: int
     heads: int
     patch: int
+    motions: int  # of no use here
     dtype: jnp.dtype
 
     def setup(self):
@@ -165,24 +166,24 @@ class Lapa(nn.Module):
         return self.embed_norm(self.patch_dense(self.patch_norm(x)))
 
     def encode(self, first_BHWC, second_BHWC):
-        """Continuous codes [B,L,Z]: summary of frame 2 minus summary of frame 1."""
+        """(codes [B,L,Z]: summary of frame 2 minus summary of frame 1, None)."""
         x_BTHWD = jnp.concatenate([self.embed(first_BHWC), self.embed(second_BHWC)], axis=1)
         x_BTHWD = self.enc_spatial(x_BTHWD, self.position_bias(*x_BTHWD.shape[2:4]))
         x_BTHWZ = self.project_in(self.enc_temporal(x_BTHWD))
         first, second = (self.summarise(x_BTHWZ[:, t]) for t in (0, 1))
-        return second - first
+        return second - first, None
 
     def summarise(self, x_BHWZ):
         return self.summary_2(nn.relu(self.summary_1(x_BHWZ)))
 
-    def decode(self, first_BHWC, codes_BLZ):
-        """Frame 2 [B,H,W,3] from frame 1 and the codes."""
+    def decode(self, first_BHWC, codes_BLZ, parts=None):
+        """(frame 2 [B,H,W,3] from frame 1 and the codes, None)."""
+        assert parts is None, "this encoder gives no parts"
         x_BTHWD = jax.lax.stop_gradient(self.embed(first_BHWC))
         bias = self.position_bias(*x_BTHWD.shape[2:4])
         x_BTHWD = self.dec_spatial(x_BTHWD, bias, self.project_out(codes_BLZ))
-        pixels = self.to_pixels(x_BTHWD)
-        p = self.patch
-        return rearrange(pixels, "b 1 h w (c p q) -> b (h p) (w q) c", p=p, q=p)
+        p, pixels = self.patch, self.to_pixels(x_BTHWD)
+        return rearrange(pixels, "b 1 h w (c p q) -> b (h p) (w q) c", p=p, q=p), None
 
 
 class SummaryConv(nn.Module):

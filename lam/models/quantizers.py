@@ -31,11 +31,12 @@ def lookup(tokens_BL, codebook_GKD):
     return codebook_GKD[jnp.arange(tokens_BL.shape[1]) % codebook_GKD.shape[0], tokens_BL]
 
 
-def substitute_noise(z_BLD, codes_BLD, rng):
-    """NSVQ: z plus noise as long as the quantisation error |z - code|."""
+def substitute_noise(z_BLD, codes_BLD, rng, scale=1.0):
+    """NSVQ: z plus noise `scale` times as long as the quantisation error |z - code|."""
     error_BL1 = jnp.sqrt(jnp.sum((z_BLD - codes_BLD) ** 2, axis=-1, keepdims=True) + 1e-12)
     noise_BLD = jax.random.normal(rng, z_BLD.shape, z_BLD.dtype)
-    return z_BLD + error_BL1 * noise_BLD / jnp.linalg.norm(noise_BLD, axis=-1, keepdims=True)
+    unit_BLD = noise_BLD / jnp.linalg.norm(noise_BLD, axis=-1, keepdims=True)
+    return z_BLD + scale * error_BL1 * unit_BLD
 
 
 def by_codebook(x_BL, codebooks):
@@ -59,6 +60,16 @@ def count(tokens_BL, codebooks, num_codes):
     """How often each code was used, every occurrence counted: float32 [G,K]."""
     used_RGK = by_codebook(jax.nn.one_hot(tokens_BL, num_codes, dtype=jnp.float32), codebooks)
     return jnp.sum(used_RGK, axis=0)
+
+
+def follow(codebook_GKD, z_BLD, rate):
+    """Moves each code by `rate` towards the mean of the encoder outputs that it stands for."""
+    codebooks, num_codes, _ = codebook_GKD.shape
+    hot_RGK = by_codebook(jax.nn.one_hot(nearest(z_BLD, codebook_GKD), num_codes), codebooks)
+    counts_GK1 = jnp.sum(hot_RGK, axis=0)[..., None]
+    sums_GKD = jnp.einsum("rgk,rgd->gkd", hot_RGK, by_codebook(z_BLD, codebooks))
+    means_GKD = jnp.where(counts_GK1 > 0, sums_GKD / jnp.maximum(counts_GK1, 1), codebook_GKD)
+    return codebook_GKD + rate * (means_GKD - codebook_GKD)
 
 
 def reseed(codebook_GKD, counts_GK, z_BLD, rng, threshold):
@@ -86,13 +97,16 @@ class NSVQ(nn.Module):
         shape = (self.codebooks, self.num_codes, self.width)
         self.codebook = self.param("codebook", nn.initializers.normal(1.0), shape)
 
-    def __call__(self, z_BLD, rng=None):
-        """z [B,L,D] -> (codes [B,L,D], tokens int32 [B,L]); with `rng` as in training."""
+    def __call__(self, z_BLD, rng=None, noise=1.0):
+        """z [B,L,D] -> (codes [B,L,D], tokens int32 [B,L]).
+
+        With `rng` as in training: z with noise, its length scaled by `noise` in [0,1].
+        """
         z_BLD = z_BLD.astype(jnp.float32)
         tokens_BL = nearest(jax.lax.stop_gradient(z_BLD), self.codebook)
         codes_BLD = lookup(tokens_BL, self.codebook)
         if rng is not None:
-            codes_BLD = substitute_noise(z_BLD, codes_BLD, rng)
+            codes_BLD = substitute_noise(z_BLD, codes_BLD, rng, noise)
         return codes_BLD, tokens_BL
 
     def lookup(self, tokens_BL):

@@ -32,3 +32,22 @@ def translate(image_BHWC, shift_BK2, sigma_BK2):
     columns_BKWW = shift_matrix(shift_BK2[..., 0], sigma_BK2[..., 0], width)
     moved_BKHWC = jnp.einsum("bkij,bjwc->bkiwc", rows_BKHH, image_BHWC)
     return jnp.einsum("bkvw,bkiwc->bkivc", columns_BKWW, moved_BKHWC)
+
+
+def correlate(first_BHWC, second_BHWC, radius):
+    """Likeness of each cell of one map to the cells around it in another: [B,H,W,(2*radius+1)^2].
+
+    Entry (dy, dx), dy slowest, is the dot product of first[y, x] and second[y + dy, x + dx] over
+    sqrt(C), with dy and dx from -radius to radius and zeros outside (the cost volume of FlowNet).
+    """
+    _, height, width, channels = first_BHWC.shape
+    side, padded = 2 * radius + 1, width + 2 * radius
+    pad = ((0, 0), (radius, radius), (radius, radius), (0, 0))
+    second_BHWC = jnp.pad(second_BHWC, pad) / channels**0.5
+    bands = jnp.stack([second_BHWC[:, dy : dy + height] for dy in range(side)], axis=2)
+    dots_BHWSX = jnp.einsum("bhwc,bhsxc->bhwsx", first_BHWC, bands)
+    # column x of cell w is wanted for x - w in 0..2*radius: rows one longer put them in a line
+    dots_BHSWX = jnp.swapaxes(dots_BHWSX, 2, 3).reshape(*first_BHWC.shape[:2], side, -1)
+    dots_BHSWX = jnp.pad(dots_BHSWX, ((0, 0), (0, 0), (0, 0), (0, width)))
+    skewed_BHSWX = dots_BHSWX.reshape(*first_BHWC.shape[:2], side, width, padded + 1)
+    return jnp.swapaxes(skewed_BHSWX[..., :side], 2, 3).reshape(*first_BHWC.shape[:3], side**2)

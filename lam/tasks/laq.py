@@ -19,12 +19,18 @@ class Task:
     """A LAQ and how its codebook is kept alive.
 
     Attributes:
+      guided_weight: of the error of frame 2 put together by the encoder's parts.
+      noise_warmup: steps over which the quantisation noise grows to its full length.
+      follow_rate: how far a code moves in a step to the mean of its outputs; 0 = gradient only.
       reseed_every: steps between looks at the use of the codes; 0 = never re-seed.
       reseed_until: last step at which codes are moved.
       reseed_threshold: share of its fair use below which a code is dead.
     """
 
     model: LAQ
+    guided_weight: float = 1.0
+    noise_warmup: int = 0
+    follow_rate: float = 0.0
     reseed_every: int = 50
     reseed_until: int = 1_000_000
     reseed_threshold: float = 0.1
@@ -58,21 +64,26 @@ class Task:
         """Mean squared error of frame 2 in [0,1]; counts codes and keeps the encoder outputs."""
         del frozen
         first, second = split(batch)
-        recon, tokens_BL, z_BLZ = self.model.apply({"params": params}, first, second, rng)
+        noise = jnp.minimum(1.0, extra["steps"] / max(self.noise_warmup, 1))
+        recon, guided, tokens_BL, z_BLZ = self.model.apply(
+            {"params": params}, first, second, rng, noise if self.noise_warmup else 1.0
+        )
         mse = jnp.mean((recon - second) ** 2)
+        guided_mse = 0.0 if guided is None else jnp.mean((guided - second) ** 2)
         used = quantizers.count(tokens_BL, self.codebooks, self.num_codes)
         extra = {**extra, "counts": extra["counts"] + used, "recent": z_BLZ}
-        copy_mse = jnp.mean((first - second) ** 2)
-        metrics = {"mse": mse, "mse_over_copy": mse / jnp.maximum(copy_mse, 1e-8)}
-        return mse, (extra, metrics | code_health(used, z_BLZ, params["quantizer"]["codebook"]))
+        copy_mse = jnp.maximum(jnp.mean((first - second) ** 2), 1e-8)
+        metrics = {"mse": mse, "guided_mse": guided_mse, "mse_over_copy": mse / copy_mse}
+        metrics |= code_health(used, z_BLZ, params["quantizer"]["codebook"])
+        return mse + self.guided_weight * guided_mse, (extra, metrics)
 
     def post_step(self, params, extra, rng):
-        """Re-seeds dead codes every `reseed_every` steps from the last encoder outputs."""
+        """Codes follow the encoder; the dead ones are re-seeded from its last outputs."""
         steps = extra["steps"] + 1
-        if not self.reseed_every:
-            return params, {**extra, "steps": steps}
-        due = (steps % self.reseed_every == 0) & (steps <= self.reseed_until)
         codebook = params["quantizer"]["codebook"]
+        codebook = quantizers.follow(codebook, extra["recent"], self.follow_rate)
+        every = self.reseed_every or 1
+        due = (steps % every == 0) & (steps <= self.reseed_until) & (self.reseed_every > 0)
         moved = quantizers.reseed(
             codebook, extra["counts"], extra["recent"], rng, self.reseed_threshold
         )
@@ -91,8 +102,8 @@ class Task:
 
     def reconstruct(self, variables, batch):
         """{"recon": float32 [B,H,W,3] in [0,1], "tokens": int32 [B,L]}, without training noise."""
-        recon, tokens_BL, _ = self.model.apply(weights(variables), *split(batch))
-        return {"recon": jnp.clip(recon, 0, 1), "tokens": tokens_BL}
+        out = self.model.apply(weights(variables), *split(batch))
+        return {"recon": jnp.clip(out.recon, 0, 1), "tokens": out.tokens}
 
     def transfer(self, variables, batch):
         """Frame 1 moved by the given `batch["tokens"]` [B,L]: {"recon": [B,H,W,3] in [0,1]}."""
