@@ -15,14 +15,16 @@ CONFIG = ("--config", "-config")
 
 
 def find_config(value):
-    """`configs/x.py:variant` of the installed package where there is no such file."""
+    """`configs/x.py:variant` of the installed package where there is no such file here."""
     path, colon, variant = value.partition(":")
-    if path.startswith("configs/") and not pathlib.Path(path).exists():
-        package = importlib.util.find_spec("configs")
-        installed = pathlib.Path(package.origin).parent / path.removeprefix("configs/")
-        if installed.exists():
-            path = str(installed)
-    return f"{path}{colon}{variant}"
+    if pathlib.Path(path).is_file():
+        return value
+    package = pathlib.Path(importlib.util.find_spec("configs").origin).parent
+    installed = package / path.removeprefix("configs/")
+    if not path.startswith("configs/") or not installed.is_file():
+        known = ", ".join(sorted(f"configs/{file.name}" for file in package.glob("[!_]*.py")))
+        raise UserError(f"no config file {path}; give one of your own or one of: {known}")
+    return f"{installed}{colon}{variant}"
 
 
 def find_configs(argv):
@@ -42,11 +44,21 @@ def parse(argv):
     """Parses the flags; UserError, in one line, for anything wrong with them."""
     try:
         rest = flags.FLAGS(find_configs(argv))
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        text = " ".join(str(error).split())
-        raise UserError(f"wrong flags: {text}") from None
+    except UserError:
+        raise
+    except Exception as error:  # a config file is a program: it may raise anything
+        raise UserError(f"wrong flags: {one_line(error)}") from None
     if len(rest) > 1:
         raise UserError(f"not understood: {' '.join(rest[1:])}; options begin with --config.")
+
+
+def one_line(error):
+    """What an exception says, without the traceback that ml_collections puts into its text."""
+    text = error.args[0] if isinstance(error, KeyError) else str(error)
+    before, traceback, after = str(text).partition("Traceback (most recent call last):")
+    if traceback:
+        text = before + after.strip().splitlines()[-1]
+    return " ".join(text.split())
 
 
 def show_unraisable(event):
@@ -66,6 +78,14 @@ def run(main, argv=None):
         parse(sys.argv if argv is None else argv)
         main()
     except (UserError, DataError) as error:
-        sys.exit(f"error: {error}")
+        fail(error)
     except OSError as error:
-        sys.exit(f"error: {error.strerror or error} ({error.filename or 'no file'})")
+        fail(f"{error.strerror or one_line(error)} ({error.filename or 'no file'})")
+    except KeyboardInterrupt:
+        fail("interrupted")
+
+
+def fail(message):
+    """Ends the program with status 1 and one line, over the progress line if there is one."""
+    clear = "\r\x1b[2K" if sys.stderr.isatty() else ""
+    sys.exit(f"{clear}error: {message}")

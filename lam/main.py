@@ -22,10 +22,10 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main():
     import jax
 
-    from lam import report, train
+    from lam import report, sharding, train
 
     if MULTIHOST.value:
-        jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+        sharding.connect(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     results = train.train_and_evaluate(CONFIG.value, WORKDIR.value, MODE.value)
     if results and jax.process_index() == 0:
         print(report.table(results, WORKDIR.value))

@@ -17,6 +17,18 @@ AXES = ("data", "fsdp", "tensor")
 BATCH = P(("data", "fsdp"))
 
 
+def connect(coordinator, processes, number):
+    """Joins the processes of a run; in a cluster that jax knows, all three may be None."""
+    try:
+        jax.distributed.initialize(coordinator, processes, number)
+    except (ValueError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        raise UserError(
+            f"the processes of the run could not be joined ({text}): outside a cluster give each "
+            "--coordinator=HOST:PORT (of process 0), --processes=N and --process=0..N-1"
+        ) from None
+
+
 def make_mesh(sizes):
     """Mesh of all devices from {"data": n, "fsdp": n, "tensor": n}; one of them may be -1."""
     shape = [int(sizes[axis]) for axis in AXES]
