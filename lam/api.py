@@ -3,6 +3,7 @@
 N samples, B batch, H W pixels, L tokens of a latent action.
 """
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -57,9 +58,18 @@ class LatentActions:
         for begin in range(0, total, self.batch_size):
             index = np.minimum(np.arange(begin, begin + self.batch_size), total - 1)
             rows = {k: jnp.asarray(v[index]) for k, v in batch.items()}
-            part = self._jitted[name](self.variables, rows)
+            part = self._run(name, rows)
             out[begin : begin + self.batch_size] = np.asarray(part[key])[: total - begin]
         return out
+
+    def _run(self, name, rows):
+        try:
+            return self._jitted[name](self.variables, rows)
+        except flax.errors.FlaxError as error:
+            raise UserError(
+                f"the weights are of another version of the model ({str(error).splitlines()[0]}): "
+                "use the code of that run, its run.json says which"
+            ) from None
 
 
 def check(name, array, dtype, shape):
@@ -70,8 +80,8 @@ def check(name, array, dtype, shape):
     )
     if not fits or not np.issubdtype(array.dtype, dtype):
         kind = "int" if dtype is np.integer else np.dtype(dtype).name
-        wanted = ",".join(map(str, shape))
-        raise UserError(f"{name} must be {kind} [{wanted}], got {array.dtype} {list(array.shape)}")
+        wanted, got = (",".join(map(str, dims)) for dims in (shape, array.shape))
+        raise UserError(f"{name} must be {kind} [{wanted}], got {array.dtype} [{got}]")
     return array
 
 

@@ -9,7 +9,8 @@ from lam.registry import suggest
 
 def constant(c, total_steps):
     del total_steps
-    return optax.warmup_constant_schedule(0.0, c.lr, c.warmup_steps)
+    start = 0.0 if c.warmup_steps else c.lr  # without steps to go optax stays at the start
+    return optax.warmup_constant_schedule(start, c.lr, c.warmup_steps)
 
 
 def cosine(c, total_steps):

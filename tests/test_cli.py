@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from train_fixtures import CHANGES, ROOT, command, config_of
+from interpreter import ROOT
+from train_fixtures import CHANGES, command, config_of
 
 from input_pipeline.errors import DataError
 from lam import cli, train, workdir

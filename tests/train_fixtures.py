@@ -1,7 +1,6 @@
 """The debug run that the tests of the loop share: one program, so that it compiles only once."""
 
 import json
-import pathlib
 import sys
 
 import jax
@@ -11,7 +10,6 @@ import orbax.checkpoint as ocp
 from configs import laq
 from lam import checkpoint
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 # the constant schedule keeps `total_steps` out of the compiled program
 CHANGES = {
     "data.gap": 2,
