@@ -9,7 +9,7 @@ import numpy as np
 
 import input_pipeline
 from input_pipeline.batch import device_part
-from lam import progress, registry, sharding
+from lam import plots, progress, registry, sharding
 from lam.workdir import write_whole
 
 log = logging.getLogger(__name__)
@@ -91,4 +91,4 @@ def store(folder, numbers, figures):
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "numbers.json", json.dumps(numbers, indent=2))
     for key, figure in figures.items():
-        figure.savefig(folder / f"{key.replace('/', '_')}.png", dpi=120)
+        plots.save(figure, folder / f"{key.replace('/', '_')}.png")
