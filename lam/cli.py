@@ -73,6 +73,7 @@ def run(main, argv=None):
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     for ours in ("lam", "input_pipeline"):
         logging.getLogger(ours).setLevel(logging.INFO)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # so do the loops that orbax runs
     sys.unraisablehook = show_unraisable
     try:
         parse(sys.argv if argv is None else argv)
