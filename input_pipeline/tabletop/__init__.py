@@ -47,9 +47,9 @@ def _check(file_format, arguments):
 def write(
     data_dir,
     *,
-    scenes=400,
+    scenes=800,
     episodes_per_scene=1,
-    steps=24,
+    steps=16,
     image_size=64,
     seed=0,
     camera_jitter=0.0,

@@ -164,7 +164,7 @@ def _layers(scene, tape):
     return tuple(layers + still + moved + arm)
 
 
-def episode_from_seed(domain, scene, seed, *, steps=24, camera_jitter=0.0):
+def episode_from_seed(domain, scene, seed, *, steps=16, camera_jitter=0.0):
     """The episode that a data set stores under this metadata, without its pictures.
 
     domain: one of DOMAINS. scene: text like "gantry/0042". seed: int >= 0, as in the metadata.

@@ -118,19 +118,16 @@ class Decoder(nn.Module):
         Returns:
           (frame 2, None or frame 2 by the given parts).
         """
-        batch, height, _, colours = first_BHWC.shape
-        codes_BX = codes_BLZ.reshape(batch, -1)
-        moved_BKHWC = motion.translate(first_BHWC, *self.displacements(codes_BX, height))
+        height, colours = first_BHWC.shape[1], first_BHWC.shape[3]
+        moved_BKHWC = motion.translate(first_BHWC, *self.displacements(codes_BLZ, height))
         copies_BPHWC = jnp.concatenate([first_BHWC[:, None], moved_BKHWC], axis=1)
         seen_BHWX = rearrange(copies_BPHWC - 0.5, "b k h w c -> b h w (k c)")
         cells = nn.Dense(self.width // 2, dtype=self.dtype, name="cells")(
             patchify(seen_BHWX, self.patch // 2)
         )
         x_BND = Halve(self.width, self.dtype, name="halve")(nn.relu(cells))
-        action_BD = nn.Dense(self.width, dtype=self.dtype, name="action")(codes_BX)
         for i in range(self.depth):
-            block = transformer.Block(self.heads, dtype=self.dtype, name=f"block_{i}")
-            x_BND = block(x_BND, action_BD)
+            x_BND = transformer.Block(self.heads, dtype=self.dtype, name=f"block_{i}")(x_BND)
         head = nn.Dense(
             self.patch**2 * (self.motions + 1 + colours),
             kernel_init=nn.initializers.normal(0.01),
@@ -141,8 +138,9 @@ class Decoder(nn.Module):
         guided = None if parts_BHWP is None else compose(copies_BPHWC, parts_BHWP)
         return compose(copies_BPHWC, logits_BHWP) + change_BHWC, guided
 
-    def displacements(self, codes_BX, height):
+    def displacements(self, codes_BLZ, height):
         """Displacements and their uncertainty, (dx, dy) in pixels: two [B,K,2]."""
+        codes_BX = codes_BLZ.reshape(len(codes_BLZ), -1)
         out = nn.Dense(4 * self.motions, name="displacement")(codes_BX)
         shift_BK2, spread_BK2 = jnp.split(out.reshape(-1, self.motions, 4), 2, axis=-1)
         return shift_BK2 * height / 16, nn.softplus(spread_BK2 + 1.0) * height / 32 + 0.25

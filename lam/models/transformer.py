@@ -13,7 +13,6 @@ from jax.sharding import PartitionSpec as P
 SHARDING = (
     (r"(query|key|value|up)/kernel$", P("fsdp", "tensor")),
     (r"(out|down)/kernel$", P("tensor", "fsdp")),
-    (r"modulation/kernel$", P("fsdp", None)),
 )
 
 
@@ -69,30 +68,16 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm block; with `condition_BD` shifts, scales and gates come from it (DiT's adaLN)."""
+    """Pre-norm block of attention and MLP."""
 
     heads: int
     mlp_ratio: float = 4.0
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x_BND, condition_BD=None):
-        width = x_BND.shape[-1]
-        shifts = [0.0] * 2
-        scales = gates = [1.0] * 2
-        if condition_BD is not None:
-            modulation = nn.Dense(6 * width, dtype=self.dtype, name="modulation")(condition_BD)
-            parts = jnp.split(modulation[:, None], 6, axis=-1)
-            shifts, scales, gates = (
-                parts[:2],
-                [1 + s for s in parts[2:4]],
-                [1 + g for g in parts[4:]],
-            )
-        layers = (
-            Attention(self.heads, self.dtype, name="attention"),
-            MLP(int(width * self.mlp_ratio), self.dtype, name="mlp"),
-        )
-        for layer, shift, scale, gate in zip(layers, shifts, scales, gates, strict=True):
-            normed = norm(f"{layer.name}_norm")(x_BND).astype(self.dtype)
-            x_BND = x_BND + gate * layer(normed * scale + shift)
-        return x_BND
+    def __call__(self, x_BND):
+        normed = norm("attention_norm")(x_BND).astype(self.dtype)
+        x_BND = x_BND + Attention(self.heads, self.dtype, name="attention")(normed)
+        normed = norm("mlp_norm")(x_BND).astype(self.dtype)
+        hidden = int(x_BND.shape[-1] * self.mlp_ratio)
+        return x_BND + MLP(hidden, self.dtype, name="mlp")(normed)

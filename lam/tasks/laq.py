@@ -9,9 +9,11 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from lam.errors import UserError
 from lam.models import quantizers, transformer
-from lam.models.laq import LAQ
+from lam.models.laq import LAQ, NETS
 from lam.ops.image import to_float
+from lam.registry import suggest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +51,18 @@ class Task:
         return 1 if self.model.shared_codebook else self.num_tokens
 
     def init(self, rng, batch):
-        """Parameters with the codebook on the encoder outputs of `batch`, and empty counters."""
+        """Parameters with the codebook on the encoder outputs of `batch`, and empty counters.
+
+        Raises:
+          UserError: images of this size cannot be cut into these patches.
+        """
         first, second = split(batch)
+        size, patch = first.shape[1], self.model.patch
+        if patch < 2 or patch % 2 or size % patch:
+            raise UserError(
+                f"config.data.image_size={size} must be a multiple of config.model.patch={patch}, "
+                "which must be even"
+            )
         init_rng, code_rng = jax.random.split(rng)
         params = self.model.init(init_rng, first, second)["params"]
         z_BLZ = self.model.apply({"params": params}, first, second, method="encode")
@@ -131,7 +143,14 @@ def code_health(counts_GK, z_BLZ, codebook_GKZ):
 
 
 def make(model: Mapping) -> Task:
-    """The task of `config.model`: fields of LAQ and of Task side by side."""
+    """The task of `config.model`: fields of LAQ and of Task side by side; UserError."""
+    if model["encoder"] not in NETS:
+        raise UserError(f"No model.encoder '{model['encoder']}'.{suggest(model['encoder'], NETS)}")
+    if model["width"] % model["heads"]:
+        raise UserError(
+            f"config.model.width={model['width']} must be a multiple of "
+            f"config.model.heads={model['heads']}"
+        )
     own = {field.name for field in dataclasses.fields(Task)} - {"model"}
     fields = {key: value for key, value in model.items() if key not in own}
     fields["dtype"] = jnp.dtype(fields.get("dtype", "float32"))
