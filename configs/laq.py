@@ -66,7 +66,8 @@ def debug(c):
 
 
 def tiny(c):
-    c.total_steps = 3000
+    c.total_steps = 2000
+    c.eval_every = 0
     c.optim.lr = 2e-3
 
 
