@@ -13,4 +13,3 @@ if [ $# -gt 0 ] && [[ $1 != -* ]]; then
 fi
 cd "$root"
 "$python" -u -m lam.main --config=configs/laq.py:tiny --workdir="$run_dir" "$@"
-printf 'Pictures: %s\n' "$run_dir/evals"
