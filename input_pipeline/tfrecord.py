@@ -9,6 +9,7 @@ import functools
 import logging
 import math
 import os
+import sys
 import time
 
 import numpy as np
@@ -80,6 +81,8 @@ def batches(sources, rows_of, layout, first):
 def _tensorflow():
     """TensorFlow, kept away from the accelerators: it only feeds data."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" not in sys.modules:
+        log.info("starting TensorFlow, which takes some seconds")
     import tensorflow as tf
 
     for kind in ("GPU", "TPU"):

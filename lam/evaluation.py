@@ -1,5 +1,6 @@
 """Runs the evaluators of a config on a task, and keeps what they say."""
 
+import contextlib
 import json
 import logging
 import pathlib
@@ -47,14 +48,27 @@ def make_data(config):
 
     def data(split, batches, seed):
         if (split, seed) not in loaders:
-            loaders[split, seed] = input_pipeline.make(
-                config.data, config.batch_size, seed=seed, split=split
-            )
+            with said_already("input_pipeline"):
+                loaders[split, seed] = input_pipeline.make(
+                    config.data, config.batch_size, seed=seed, split=split
+                )
         loader = loaders[split, seed]
         loader.set_state({"batch": 0})
         return (next(loader) for _ in range(batches))
 
     return data
+
+
+@contextlib.contextmanager
+def said_already(name):
+    """Silences a logger: the sources were described when the training loader was made."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def make_predict(task, mesh):

@@ -60,9 +60,8 @@ def train_and_evaluate(config, folder, mode="train"):
     task = make_task(config)
     optimizer, schedule = optim.make(config.optim, config.total_steps)
     workdir.prepare(folder, config)
-    with progress.working("reading the data"):
-        loader = make_loader(config)
-        first = next(loader)
+    loader = make_loader(config)
+    first = next(loader)
     evaluators = evaluation.build(config, task, mesh, first)
     batch = sharding.put_local(device_part(first), mesh)
     create, shapes = step.initialiser(config, task, optimizer, mesh, batch)
