@@ -35,6 +35,9 @@ def build(config, task, mesh, sample):
             log.warning("evals.%s is left out: the data has no %s", name, ", ".join(missing))
         else:
             found[name] = evaluator(predict, data, **options)
+            next(
+                data(found[name].split, 1, found[name].seed)
+            )  # an empty split fails here, not late
     return found
 
 

@@ -19,8 +19,9 @@ from input_pipeline.tabletop.motion import NOISE, WALL
 SMALL = {"scenes": 2, "steps": 6, "image_size": 32, "progress": False}
 
 
-def episode(domain, number, seed=0, **more):
-    return tabletop.episode_from_seed(domain, f"{domain}/{number:04d}", seed, **more)
+def episode(domain, number, seed=0, steps=24, **more):
+    scene = f"{domain}/{number:04d}"
+    return tabletop.episode_from_seed(domain, scene, seed, steps=steps, **more)
 
 
 @pytest.fixture(scope="module")
