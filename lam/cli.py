@@ -58,6 +58,8 @@ def one_line(error):
     before, traceback, after = str(text).partition("Traceback (most recent call last):")
     if traceback:
         text = before + after.strip().splitlines()[-1]
+    if text[:1] == text[-1:] == "'":  # ml_collections quotes its own text
+        text = text[1:-1].replace("\\n", " ").replace("\\'", "'")
     return " ".join(text.split())
 
 
