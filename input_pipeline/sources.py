@@ -11,6 +11,7 @@ import importlib
 import logging
 import math
 import os
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +161,8 @@ def _check_storage(sets):
 
 def _scan(episode_set, name, weight, options, data):
     keys = keys_lib.find(episode_set.fields, options, name)
-    log.info("%s: %s in %s; %s", name, episode_set.storage, episode_set.path, _describe(keys))
+    log.info("%s: %s in %s", name, episode_set.storage, episode_set.path)
+    log.info(textwrap.fill(_describe(keys), 80, initial_indent="  ", subsequent_indent="  "))
     records, corrupt = _records(episode_set, keys, data["on_corrupt"])
     names = _unique([_label(episode_set, record) for record in records])
     if keys.scene is None:

@@ -34,6 +34,14 @@ def make_loader(config):
     )
 
 
+def parameter_table(params):
+    """Every parameter with its shape and size, as text; the sizes of the parts go to the log."""
+    sizes = {name: parameter_overview.count_parameters(part) for name, part in params.items()}
+    parts = ", ".join(f"{name} {size:,}" for name, size in sizes.items())
+    log.info("%s parameters (%s), listed in parameters.txt", f"{sum(sizes.values()):,}", parts)
+    return parameter_overview.get_parameter_overview(params, include_stats=False)
+
+
 def stop_signal():
     """A function that tells whether SIGTERM came; only a main thread can listen for it."""
     came = threading.Event()
@@ -73,13 +81,11 @@ def train_and_evaluate(config, folder, mode="train"):
             state, frozen = create()
             if start:
                 state, position = checkpoint.restore(ckpts, start, shapes[0])
-        overview = parameter_overview.get_parameter_overview(state.params, include_stats=False)
-        log.info("\n%s", overview)
         loader.set_state(position if start else {"batch": 0})
         if mode == "eval" or start >= config.total_steps:
             return evaluation.run(evaluators, state_lib.variables(state, frozen), start, folder)
 
-        workdir.record(folder, config)
+        workdir.record(folder, config, parameter_table(state.params))
         compiled, flops = step.compile_step(config, task, optimizer, schedule, mesh, shapes, batch)
         meter = metrics.Meter(config, flops, lambda: checkpoint.last_good(folder))
         shown = progress.Steps(config.total_steps, start)

@@ -28,11 +28,13 @@ def prepare(workdir, config):
         check_same(workdir, read_config(workdir), json.loads(config_text(config)))
 
 
-def record(workdir, config):
-    """Writes the two descriptions of the run; to be called when nothing is left to go wrong."""
+def record(workdir, config, parameters):
+    """Writes config, versions and the table of parameters, when nothing is left to go wrong."""
     if jax.process_index() == 0:
-        write_whole(pathlib.Path(workdir) / "config.json", config_text(config))
-        write_whole(pathlib.Path(workdir) / "run.json", json.dumps(describe(), indent=2))
+        path = pathlib.Path(workdir)
+        write_whole(path / "config.json", config_text(config))
+        write_whole(path / "run.json", json.dumps(describe(), indent=2))
+        write_whole(path / "parameters.txt", parameters + "\n")
 
 
 def config_text(config):

@@ -126,7 +126,7 @@ def test_a_workdir_whose_config_is_damaged(tabletop, tmp_path):
 
 def test_a_workdir_of_another_run(tabletop, tmp_path):
     config = config_of(tabletop["array_record"])
-    workdir.record(tmp_path, config)
+    workdir.record(tmp_path, config, "")
     config.optim.lr = 1.0
     with pytest.raises(UserError, match=r"optim.lr: 0.003 there, 1.0 here\): give another --work"):
         train.train_and_evaluate(config, tmp_path)

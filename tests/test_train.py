@@ -80,7 +80,7 @@ def test_another_config_is_refused_by_name(tabletop, tmp_path):
     workdir.prepare(tmp_path, config)
     config.seed = 1  # nothing is recorded before a run begins
     workdir.prepare(tmp_path, config)
-    workdir.record(tmp_path, config)
+    workdir.record(tmp_path, config, "")
     config.log_every = 7  # free to change
     workdir.prepare(tmp_path, config)
     config.model.width = 32
