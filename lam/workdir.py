@@ -20,6 +20,8 @@ FREE = ("log_every", "eval_every", "checkpoint_every", "evals", "mesh", "stop_at
 
 def prepare(workdir, config):
     """Makes the folder, or checks that it belongs to this config."""
+    if "://" in str(workdir):
+        raise UserError(f"workdir {workdir} must be a folder of a mounted disk, not an address")
     try:
         pathlib.Path(workdir).mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError, PermissionError) as error:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One training run over all hosts of a Cloud TPU slice:
-#   TPU=my-slice ZONE=us-central2-b bash launch/tpu.sh --config=configs/laq.py --workdir=gs://bucket/laq
+#   TPU=my-slice ZONE=us-central2-b bash launch/tpu.sh --config=configs/laq.py --workdir=/mnt/runs/laq
+# The workdir must lie on a disk that is mounted on all hosts.
 # Copies the last commit to every host, installs it there with the TPU extra and starts the same
 # line everywhere; the output of all hosts appears here. A rerun resumes.
 set -euo pipefail

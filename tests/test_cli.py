@@ -118,6 +118,11 @@ def test_a_workdir_that_is_a_file(tabletop, tmp_path):
             train.train_and_evaluate(config_of(tabletop["array_record"]), folder)
 
 
+def test_a_workdir_that_is_an_address(tabletop):
+    with pytest.raises(UserError, match="gs://bucket/run must be a folder of a mounted disk"):
+        train.train_and_evaluate(config_of(tabletop["array_record"]), "gs://bucket/run")
+
+
 def test_a_workdir_whose_config_is_damaged(tabletop, tmp_path):
     (tmp_path / "config.json").write_text('{"seed": ')
     with pytest.raises(UserError, match=r"config\.json is damaged .*: remove it or give another"):
