@@ -9,6 +9,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from interpreter import fresh
 from train_fixtures import assert_same, command, config_of, leaves, lines
 
 from lam import checkpoint, train, workdir
@@ -129,3 +130,17 @@ def wait_for_step(path, step, run):
     while not (steps := checkpoint.steps(path)) or steps[-1] < step:
         assert run.poll() is None, run.stderr.read().decode()
         time.sleep(0.02)
+
+
+def test_training_from_array_record_leaves_tensorflow_out(tabletop, tmp_path):
+    source = str(tabletop["array_record"])
+    program = f"""
+import sys
+sys.path.insert(0, "tests")
+from train_fixtures import config_of
+from lam import train
+config = config_of({source!r}, total_steps=2)
+train.train_and_evaluate(config, {str(tmp_path)!r})
+print("tensorflow" in sys.modules)
+"""
+    assert fresh(program).strip() == "False"

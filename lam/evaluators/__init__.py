@@ -2,6 +2,7 @@
 
 An evaluator is a class `Evaluator` with
 - `needs`: names of batch keys the data must really have, checked before step 0;
+- `split` and `seed` of the set it looks at; an empty split fails before step 0, too;
 - `__init__(self, predict, data, **config)`, the rest of its config entry as keywords;
 - `run(variables, step)`: an iterator of (name, value), value a float or a matplotlib Figure.
 
