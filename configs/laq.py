@@ -47,11 +47,12 @@ def model():
 
 
 def evaluators():
+    """`split` is the scenes looked at: "val" while choosing, "test" for the last word."""
     e = ConfigDict()
-    e.reconstruction = ConfigDict({"type": "reconstruction", "batches": 16})
-    e.codes = ConfigDict({"type": "codes", "batches": 16})
-    e.motion = ConfigDict({"type": "motion", "dims": (0, 1)})  # dims of the action that are motion
-    e.pictures = ConfigDict({"type": "pictures"})
+    for name in ("reconstruction", "codes", "motion", "pictures"):
+        e[name] = ConfigDict({"type": name, "split": "val"})
+    e.reconstruction.batches = e.codes.batches = 16
+    e.motion.dims = (0, 1)  # dims of the action that are motion
     return e
 
 
