@@ -1,7 +1,8 @@
-"""Which pair of frames is row j of the endless stream: arithmetic only, the same for every reader.
+"""Which frames are row j of the endless stream: arithmetic only, the same for every reader.
 
-Global batch i holds rows i*B .. (i+1)*B-1; process p of n takes its own B/n of them. Every episode
-of a source is visited exactly once an epoch, in a new order, at a new random start.
+Global batch i holds rows i*B .. (i+1)*B-1; process p of n takes its own B/n of them. In an epoch
+every episode of a source is visited once, for all or some of its starts, in a new order.
+E episodes of a source, N rows asked for, T frames of a row, C rows of a cycle.
 """
 
 import dataclasses
@@ -12,56 +13,146 @@ import numpy as np
 from input_pipeline.errors import DataError
 
 LONGEST_CYCLE = 65536
+PLAIN_CHUNK = 16  # episodes read together where nothing has to be shuffled
+MASK = 2**64 - 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Share:
+    """What the plan draws from one source.
+
+    places: int64 [E] into its table; pairs: int64 [E], starts of each episode; rows: int64 [E], how
+    many of them an epoch takes; cost: float64 [E], bytes of the frames that these need; gap:
+    (least, greatest) steps between two frames; starts: None, or int64 [pairs.sum()], the steps
+    that are starts, episode after episode.
+    """
+
+    places: np.ndarray
+    pairs: np.ndarray
+    rows: np.ndarray
+    cost: np.ndarray
+    gap: tuple
+    starts: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """pairs: for each source the number of starts of its episodes; cycle: source of each row,
-    ranks: how often it came before in the cycle, counts: rows of each source in a cycle."""
+class Epoch:
+    """order, uniform: of every visit its episode and a number in [0, 1); ends, chunk_ends: rows
+    of the epoch up to the end of every visit and of every chunk."""
 
-    seed: int
-    pairs: tuple
-    cycle: np.ndarray
-    ranks: np.ndarray
-    counts: np.ndarray
+    order: np.ndarray
+    uniform: np.ndarray
+    ends: np.ndarray
+    chunk_ends: np.ndarray
+
+
+class Plan:
+    """The endless stream. cycle: int64 [C], source of row j is cycle[j % C]."""
+
+    def __init__(self, seed, shares, cycle, frames, chunk_bytes=None):
+        """chunk_bytes: None shuffles a whole epoch; otherwise for every source the bytes of the
+        episodes that are shuffled together, which a reader keeps in memory."""
+        self.cycle, self._seed, self._shares, self._frames = cycle, int(seed), shares, frames
+        self._per_cycle = np.bincount(cycle, minlength=len(shares))
+        self._ranks = np.zeros(len(cycle), np.int64)
+        for source in np.unique(cycle):
+            mine = cycle == source
+            self._ranks[mine] = np.arange(mine.sum())
+        self._chunk_bytes = chunk_bytes
+        self._totals = [int(share.rows.sum()) for share in shares]
+        self._plain = [bool((share.rows == 1).all()) for share in shares]
+        self._epoch = functools.lru_cache(maxsize=4 * len(shares))(self._make_epoch)
 
     def rows(self, row):
-        """Rows number `row` (int64 [N]) as int64 [N]: source, episode (of the source), start,
-        epoch."""
+        """Rows number `row` (int64 [N]): source, episode (place in its table), epoch int64 [N],
+        times int64 [N,T] (steps of the episode)."""
         turn, place = np.divmod(row, len(self.cycle))
         source = self.cycle[place]
-        position = turn * self.counts[source] + self.ranks[place]
-        episode, start, epoch = (np.zeros_like(row) for _ in range(3))
+        position = turn * self._per_cycle[source] + self._ranks[place]
+        episode, epoch = np.zeros_like(row), np.zeros_like(row)
+        times = np.zeros((len(row), self._frames), np.int64)
         for s in np.unique(source):
             mine = source == s
-            epoch[mine], visit = np.divmod(position[mine], len(self.pairs[s]))
-            episode[mine], start[mine] = self._visits(int(s), epoch[mine], visit)
-        return {"source": source, "episode": episode, "start": start, "epoch": epoch}
+            episode[mine], times[mine] = self.visits(int(s), position[mine])
+            epoch[mine] = position[mine] // self._totals[s]
+        return {"source": source, "episode": episode, "times": times, "epoch": epoch}
 
-    def _visits(self, source, epoch, visit):
-        episode, start = np.zeros_like(visit), np.zeros_like(visit)
-        for e in np.unique(epoch):
-            mine = epoch == e
-            order, uniform = _epoch(self.seed, source, int(e), len(self.pairs[source]))
-            episode[mine] = order[visit[mine]]
-            start[mine] = uniform[visit[mine]] * self.pairs[source][episode[mine]]
+    def position(self, row):
+        """How many rows of every source come before row number `row`: int64 [sources]."""
+        turn, place = divmod(row, len(self.cycle))
+        before = np.bincount(self.cycle[:place], minlength=len(self._shares))
+        return turn * self._per_cycle + before
+
+    def visits(self, source, position):
+        """Episodes int64 [N] and times int64 [N,T] of a source's own rows `position`."""
+        share = self._shares[source]
+        epochs, within = np.divmod(position, self._totals[source])
+        episode, start = np.zeros_like(position), np.zeros_like(position)
+        for number in np.unique(epochs):
+            mine = epochs == number
+            episode[mine], start[mine] = self._starts(source, int(number), within[mine])
+        least, greatest = share.gap
+        key = mix(np.uint64(self._seed & MASK), 1, source)
+        jitter = mix(key, position.astype(np.uint64)) % np.uint64(greatest - least + 1)
+        gap = least + jitter.astype(np.int64)
+        times = start[:, None] + gap[:, None] * np.arange(self._frames)
+        return share.places[episode], times
+
+    def chunk_end(self, source, position):
+        """The first of a source's own rows after the chunk that row `position` is in."""
+        number, within = divmod(int(position), self._totals[source])
+        ends = self._epoch(source, number).chunk_ends
+        return number * self._totals[source] + int(ends[np.searchsorted(ends, within, "right")])
+
+    def fractions(self):
+        """Exact share of the rows that every source gets: float64 [sources]."""
+        return self._per_cycle / len(self.cycle)
+
+    def _starts(self, source, number, row):
+        """Episode (of the share) and start of rows `row` of epoch `number`."""
+        share, epoch = self._shares[source], self._epoch(source, number)
+        if not self._plain[source]:
+            chunk = np.searchsorted(epoch.chunk_ends, row, "right")
+            begin = np.concatenate([[0], epoch.chunk_ends])[chunk]
+            key = mix(np.uint64(self._seed & MASK), 2, source, number, chunk.astype(np.uint64))
+            row = begin + permute(row - begin, epoch.chunk_ends[chunk] - begin, key)
+        visit = np.searchsorted(epoch.ends, row, "right")
+        episode = epoch.order[visit]
+        pairs, count = share.pairs[episode], share.rows[episode]
+        turn = row - (epoch.ends[visit] - count)
+        # a random start, and the others at even distances from it
+        start = ((epoch.uniform[visit] * pairs).astype(np.int64) + turn * pairs // count) % pairs
+        if share.starts is not None:
+            start = share.starts[(np.cumsum(share.pairs) - share.pairs)[episode] + start]
         return episode, start
 
+    def _make_epoch(self, source, number):
+        share = self._shares[source]
+        order, uniform = _shuffled(self._seed, source, number, len(share.places))
+        ends = np.cumsum(share.rows[order])
+        if self._chunk_bytes is None:
+            last = np.array([len(order) - 1])
+        elif self._plain[source]:
+            last = np.append(
+                np.arange(PLAIN_CHUNK - 1, len(order) - 1, PLAIN_CHUNK), len(order) - 1
+            )
+        else:
+            bytes_before = np.cumsum(share.cost[order]) - share.cost[order]
+            chunk = bytes_before // self._chunk_bytes[source]
+            last = np.append(np.flatnonzero(np.diff(chunk)), len(order) - 1)
+        return Epoch(order, uniform, ends, ends[last])
 
-def make(seed, pairs, weights):
-    """Plan for sources with `pairs` (int arrays, all >= 1) drawn in proportion to weights."""
-    cycle = mix_cycle(np.asarray(weights, float))
-    ranks = np.zeros(len(cycle), np.int64)
-    for source in range(len(weights)):
-        mine = cycle == source
-        ranks[mine] = np.arange(mine.sum())
-    return Plan(
-        seed=int(seed),
-        pairs=tuple(np.asarray(p, np.int64) for p in pairs),
-        cycle=cycle,
-        ranks=ranks,
-        counts=np.bincount(cycle, minlength=len(weights)),
-    )
+
+def make(seed, shares, weights, frames=2, chunk_bytes=None, phase=0.0):
+    """Plan that draws from `shares` in proportion to `weights` (0 for an empty share).
+
+    phase in [0, 1): where in the cycle of sources row 0 is.
+    """
+    weights = np.asarray(weights, float)
+    live = np.flatnonzero(weights)
+    cycle = live[mix_cycle(weights[live])]
+    cycle = np.roll(cycle, -int(phase * len(cycle)))
+    return Plan(seed, tuple(shares), cycle, frames, chunk_bytes)
 
 
 def mix_cycle(weights):
@@ -100,14 +191,50 @@ def check_shards(global_batch, shard_index, shard_count):
         raise DataError(f"shard_index {shard_index} must be in 0..{shard_count - 1} (shard_count)")
 
 
-@functools.lru_cache(maxsize=32)
-def _epoch(seed, source, epoch, episodes):
+def mix(*words):
+    """A well-mixed number of some words (whole numbers or uint64 [N]): uint64 (splitmix64)."""
+    state = np.uint64(0)
+    with np.errstate(over="ignore"):
+        for word in words:
+            state = (state ^ np.uint64(word)) + np.uint64(0x9E3779B97F4A7C15)
+            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            state = state ^ (state >> np.uint64(31))
+    return state
+
+
+def permute(index, size, key):
+    """Where element `index` of 0..size-1 goes in the random order of a key: int64 [N].
+
+    index, size int64 [N], key uint64 [N] or one. A Feistel network of four rounds that is walked
+    until it is within the size (Black and Rogaway, 2002): no order of N elements is ever stored. A
+    turn by a random number comes first, as a network of few bits has its likings.
+    """
+    size, key = (np.broadcast_to(x, index.shape) for x in (size, key))
+    bits = np.ceil(np.log2(np.maximum(size, 2))).astype(np.uint64)
+    half = (bits + np.uint64(1)) // np.uint64(2)
+    turned = index.astype(np.uint64) + mix(key, 4) % size.astype(np.uint64)
+    found, todo = turned % size.astype(np.uint64), np.arange(len(index))
+    while len(todo):
+        found[todo] = _feistel(found[todo], half[todo], key[todo])
+        todo = todo[found[todo] >= size[todo].astype(np.uint64)]
+    return found.astype(np.int64)
+
+
+def _feistel(x, half, key):
+    mask = (np.uint64(1) << half) - np.uint64(1)
+    left, right = x >> half, x & mask
+    for turn in range(4):
+        left, right = right, left ^ (mix(key, turn, right) & mask)
+    return left << half | right
+
+
+def _shuffled(seed, source, epoch, episodes):
     """Order of the episodes int64 [E] and a uniform number in [0, 1) for every visit float64 [E].
 
     Raw counter-based bits, so no version of numpy changes them.
     """
-    mask = 2**64 - 1
-    key = np.array([seed & mask, source], np.uint64)
+    key = np.array([seed & MASK, source], np.uint64)
     counter = np.array([0, 0, 0, epoch], np.uint64)
     bits = np.random.Philox(key=key, counter=counter).random_raw(2 * episodes)
     return np.argsort(bits[:episodes], kind="stable"), (bits[episodes:] >> 11) * 2.0**-53
