@@ -132,13 +132,11 @@ class Plan:
         ends = np.cumsum(share.rows[order])
         if self._chunk_bytes is None:
             last = np.array([len(order) - 1])
-        elif self._plain[source]:
-            last = np.append(
-                np.arange(PLAIN_CHUNK - 1, len(order) - 1, PLAIN_CHUNK), len(order) - 1
-            )
         else:
-            bytes_before = np.cumsum(share.cost[order]) - share.cost[order]
-            chunk = bytes_before // self._chunk_bytes[source]
+            budget = self._chunk_bytes[source]
+            if self._plain[source]:
+                budget = min(budget, PLAIN_CHUNK * share.cost.mean())
+            chunk = (np.cumsum(share.cost[order]) - share.cost[order]) // budget
             last = np.append(np.flatnonzero(np.diff(chunk)), len(order) - 1)
         return Epoch(order, uniform, ends, ends[last])
 
