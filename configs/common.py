@@ -21,10 +21,25 @@ def get_config():
     c.peak_tflops = 0.0  # TFLOP/s of one device for the MFU, 0 = from the table of known devices
 
     c.data = ConfigDict()
-    c.data.sources = "tabletop"  # TFDS folders or "tabletop", comma-separated, each [:weight]
-    c.data.data_dir = ""  # where built-in sets are written, "" = ~/.cache/lam
+    c.data.sources = "tabletop"  # folders, registered names or "tabletop": PLACE[@SPLIT][:weight],..
+    c.data.mixture = ""  # a published mixture, instead of sources: python -m input_pipeline.oxe
+    c.data.root = "gs://gresearch/robotics"  # local or remote folder of the registered sets
+    c.data.data_dir = ""  # for built-in sets, indices and statistics, "" = ~/.cache/lam
+    c.data.backend = "auto"  # "stream" (TFRecord by tf.data), "random" (local files) or by storage
     c.data.image_size = 64  # pixels, square
-    c.data.gap = 4  # steps between the two frames
+    c.data.frames = 2  # of a row: 2 = pairs, more = windows
+    c.data.gap_seconds = 0.6  # between two frames, made steps by each set's frequency
+    c.data.gap = 0  # the same in steps, for all sets, 0 = by gap_seconds
+    c.data.gap_jitter = 0.0  # share of the gap by which it varies, evenly, either way
+    c.data.hz = ""  # control frequency where a set does not tell; one for all, or "3,,5"
+    c.data.pairs_per_episode = "1"  # starts taken of an episode in an epoch, or "all"
+    c.data.min_motion = 0.0  # grey levels, 0..255: starts whose frames differ less are left out
+    c.data.weighting = ""  # "given" weights, or "proportionate": times size; "" = what is usual
+    c.data.temperature = 1.0  # proportionate to size ** (1 / temperature)
+    c.data.normalize = ""  # actions and states: "mean_std", "q01_q99" (to -1..1) or "" = as stored
+    c.data.buffer_gb = 0.25  # GB of encoded frames that the stream keeps in memory to shuffle
+    c.data.split_by = "scene"  # held out as a whole: "scene", "episode" or "blocks" of episodes
+    c.data.block_gap = 5  # episodes on either side of a held-out block that nobody reads
     c.data.val_fraction = 0.1  # share of scenes held out for validation
     c.data.test_fraction = 0.1  # share of scenes held out for the end
     c.data.max_episodes = 0  # limit of training episodes, applied after the split, 0 = all

@@ -17,6 +17,7 @@ def get_config(variant="tiny"):
         raise ValueError(f"no variant '{variant}' of configs/laq.py: use {', '.join(VARIANTS)}")
     c = common.get_config()
     c.task = "laq"
+    c.data.gap_seconds = 0.8  # 4 steps of the built-in set
     c.model = model()
     c.evals = evaluators()
     VARIANTS[variant](c)

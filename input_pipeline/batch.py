@@ -1,14 +1,14 @@
 """The truth about every key of a batch.
 
-B batch, T frames (2 for pairs), H W pixels, A action dims, S state dims.
+B batch, T frames (2 for pairs, more for windows), H W pixels, A action dims, S state dims.
 
 | key         | dtype   | shape       | meaning                                                 |
 |-------------|---------|-------------|---------------------------------------------------------|
 | frames      | uint8   | [B,T,H,W,3] | RGB, 0..255, oldest first; uint8 up to the device       |
 | dataset_id  | int32   | [B]         | index into the list of sources                          |
 | scene_id    | int32   | [B]         | id of the split group (scene), unique over all sources  |
-| dt          | float32 | [B]         | seconds between the frames, NaN where unknown           |
-| action      | float32 | [B,A]       | SUM of the commanded actions between the frames         |
+| dt          | float32 | [B]         | seconds between two frames, NaN where unknown           |
+| action      | float32 | [B,A]       | SUM of the commanded actions, first frame to last       |
 | action_mask | bool    | [B,A]       | True where the source has that dimension                |
 | state       | float32 | [B,T,S]     | proprioception at each frame                            |
 | state_mask  | bool    | [B,S]       | True where the source has that dimension                |

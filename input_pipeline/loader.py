@@ -1,73 +1,75 @@
-"""The loader of frame pairs: sources -> split -> plan -> reader -> finished batches.
+"""The loader of frame pairs and windows: sources -> split -> plan -> reader -> finished batches.
 
-B batch, T the two frames, H W pixels, A action dims, S state dims; `batch.py` tells the keys.
+B batch, T frames of a row, H W pixels, A action dims, S state dims; `batch.py` tells the keys.
 """
 
 import dataclasses
+import importlib
 import logging
 import os
 
 import numpy as np
 
 from input_pipeline import batch as batch_lib
+from input_pipeline import options, report, statistics
 from input_pipeline import plan as plan_lib
+from input_pipeline import shares as shares_lib
 from input_pipeline import sources as sources_lib
-from input_pipeline import splits
 from input_pipeline.errors import DataError
 
-DEFAULTS = {
-    "sources": "tabletop",
-    "data_dir": "",
-    "image_size": 64,
-    "gap": 4,
-    "val_fraction": 0.1,
-    "test_fraction": 0.1,
-    "max_episodes": 0,
-    "on_corrupt": "error",
-    "threads": 0,
-}
-ON_CORRUPT = ("error", "skip")
+READERS = {"random": "input_pipeline.random_access", "stream": "input_pipeline.stream"}
 log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What a reader must know of a batch beside its rows; gap in steps, threads at least 1."""
+    """What a reader must know of a batch beside its rows; threads at least 1."""
 
     image_size: int
-    gap: int
-    action_dim: int
-    state_dim: int
+    frames: int
     threads: int
 
 
 class Loader:
     """Iterates for ever over batches; the i-th is a function of (seed, i) and of nothing else."""
 
-    def __init__(self, sources, chosen, plan, layout, shards, split):
-        """sources: scanned; chosen: for each the places of its episodes; shards: (global batch,
-        shard_index, shard_count)."""
+    def __init__(self, sources, plan, reader, layout, shards, data, counts):
+        """plan: of the row numbers that shards = (batch, shard_index, shard_count) names; reader:
+        {"backend": name, ...}, all that the order of rows depends on beside the seed; data: the
+        options; counts: {name: `report.counts`}."""
         self.names = [source.name for source in sources]
-        self.split = split
-        self._sources, self._chosen, self._plan = sources, chosen, plan
-        self._layout, self._shards = layout, shards
-        self._live = [s for s, places in enumerate(chosen) if len(places)]
-        self._scene_ids = _scene_ids(sources)
+        self._sources, self._plan, self._layout, self._shards = sources, plan, layout, shards
+        self._reader, self._data, self._counts = reader, data, counts
+        self._dims = {kind: [_dims(s, kind) for s in sources] for kind in ("action", "state")}
+        self._scenes = np.cumsum([0] + [len(source.groups) for source in sources])
+        self._normal = self.statistics() if data["normalize"] else {}
         self._next, self._batches = 0, None
 
     @property
     def element_spec(self):
         """{key: (shape, dtype)} of the local rows of a batch."""
-        rows = self._shards[0] // self._shards[2]
-        layout = self._layout
-        return batch_lib.spec(rows, 2, layout.image_size, layout.action_dim, layout.state_dim)
+        rows, layout = self._shards[0] // self._shards[2], self._layout
+        return batch_lib.spec(
+            rows, layout.frames, layout.image_size, self._width("action"), self._width("state")
+        )
 
     def get_state(self):
-        """The place in the stream: {"batch": number of the next batch}."""
-        return {"batch": self._next}
+        """The place in the stream: {"batch": number of the next batch}, and where the order depends
+        on the reader what it depends on."""
+        return {"batch": self._next} | self._reader_state()
 
     def set_state(self, state):
-        """Go to a place that `get_state` told; the next batch is number state["batch"]."""
+        """Go to a place that `get_state` told; the next batch is number state["batch"].
+
+        Raises DataError where the rows before it were in another order than they would be here.
+        """
+        theirs = {key: state[key] for key in ("backend", "processes") if key in state}
+        if state["batch"] and theirs != self._reader_state():
+            raise DataError(
+                f"the run read its data by {_reader_text(theirs)}, this is "
+                f"{_reader_text(self._reader_state())}, and their orders differ; go on as it began "
+                "(config.data.backend=random has one order for any number of processes)"
+            )
         self.close()
         self._next = int(state["batch"])
 
@@ -78,11 +80,15 @@ class Loader:
         self._batches = None
 
     def summary(self):
-        """Counts of every source, exact; see `_counts`."""
-        layout = self._layout
+        """Counts of every source, exact: {name: `report.counts`}."""
+        return self._counts
+
+    def statistics(self):
+        """{name: `statistics.of` the source's training episodes}; kept on disk once computed."""
+        folder = sources_lib.cache(self._data)
         return {
-            source.name: _counts(source, self.split, places, layout.gap)
-            for source, places in zip(self._sources, self._chosen, strict=True)
+            source.name: statistics.cached(source, source.usable("train", 0), folder)
+            for source in self._sources
         }
 
     def __iter__(self):
@@ -90,148 +96,152 @@ class Loader:
 
     def __next__(self):
         if self._batches is None:
-            reader = sources_lib.reader(self._sources[0].episode_set.storage)
-            self._batches = reader.batches(self._sources, self._rows, self._layout, self._next)
+            self._batches = self._read()
         try:
-            read = next(self._batches)
+            frames_BTHWC = next(self._batches)
         except Exception:
             self.close()  # whoever asks again gets the same error, not an end of the data
             raise
-        batch = self._finish(self._rows(self._next), read)
+        batch = self._finish(self._rows(self._next), frames_BTHWC)
         self._next += 1
         return batch
 
-    def _rows(self, number, count=1):
-        """Local rows of `count` batches: int64 arrays source, record (of its records), start."""
-        rows = self._plan.rows(plan_lib.local_rows(number, count, *self._shards))
-        source = np.array(self._live, np.int64)[rows["source"]]
-        record = np.zeros_like(source)
-        for s in np.unique(source):
-            record[source == s] = self._chosen[s][rows["episode"][source == s]]
-        return {"source": source, "record": record, "start": rows["start"]}
+    def _read(self):
+        """The reader's frames from batch number `_next` on."""
+        reader = importlib.import_module(READERS[self._reader["backend"]])
+        if self._reader["backend"] == "random":
+            return reader.batches(self._sources, self._rows, self._layout, self._next)
+        return reader.batches(self._sources, self._plan, self._layout, self._next, self._shards[0])
 
-    def _finish(self, rows, read):
-        """The reader's arrays and what follows from the rows: the batch of `batch.py`."""
-        layout, sources = self._layout, self._sources
-        places = list(zip(rows["source"], rows["record"], rows["start"], strict=True))
-        rate = np.array([sources[s].records[r].rate for s, r, _ in places], np.float32)
-        action_dims, state_dims = (
-            np.array([_dims(source, kind) for source in sources])[rows["source"]]
-            for kind in ("action", "state")
-        )
-        return {
-            "frames": read["frames"],
-            "dataset_id": rows["source"].astype(np.int32),
-            "scene_id": np.array([self._scene_ids[s][r] for s, r, _ in places], np.int32),
-            "dt": np.float32(layout.gap) / rate,
-            "action": read["action"].sum(axis=1),
-            "action_mask": np.arange(layout.action_dim) < action_dims[:, None],
-            "state": read["state"],
-            "state_mask": np.arange(layout.state_dim) < state_dims[:, None],
-            "domain": np.array(
-                [_domain(sources[s], sources[s].groups[r]) for s, r, _ in places], object
-            ),
-            "key": np.array(
-                [f"{sources[s].name}/{sources[s].names[r]}@{t}" for s, r, t in places], object
-            ),
-            "text": np.array(read["text"], object),
+    def _reader_state(self):
+        return {} if self._reader["backend"] == "random" else self._reader
+
+    def _rows(self, number):
+        """Local rows of a batch: see `Plan.rows`."""
+        return self._plan.rows(plan_lib.local_rows(number, 1, *self._shards))
+
+    def _scaled(self, source, kind, values):
+        """Actions or states, normalised where that is wished: float32, shape as they came."""
+        if not self._normal:
+            return values
+        found = self._normal[source.name][kind]
+        return statistics.normalise(values, found, self._data["normalize"])
+
+    def _width(self, kind):
+        return max(1, *self._dims[kind])
+
+    def _finish(self, rows, frames_BTHWC):
+        """The reader's frames and what belongs to the rows: the batch of `batch.py`."""
+        count = len(rows["source"])
+        batch = {
+            key: np.full(count, "", object) if dtype == np.object_ else np.zeros(shape, dtype)
+            for key, (shape, dtype) in self.element_spec.items()
+            if key != "frames"
         }
+        for s in np.unique(rows["source"]):
+            mine = np.flatnonzero(rows["source"] == s)
+            self._fill(batch, mine, int(s), rows["episode"][mine], rows["times"][mine])
+        return {"frames": frames_BTHWC} | batch
+
+    def _fill(self, batch, mine, s, episode, times):
+        """Write the rows `mine`, all of source s, but for their frames."""
+        source, table = self._sources[s], self._sources[s].table
+        step = table.first[episode][:, None] + times
+        action_dim, state_dim = self._dims["action"][s], self._dims["state"][s]
+        group = source.group[episode]
+        batch["dataset_id"][mine] = s
+        batch["scene_id"][mine] = self._scenes[s] + group
+        batch["dt"][mine] = (times[:, 1] - times[:, 0]) / source.rate[episode]
+        for row, place in zip(mine, step, strict=True):
+            action_GA = self._scaled(source, "action", table.action[place[0] : place[-1]])
+            batch["action"][row, :action_dim] = action_GA.sum(axis=0)
+        batch["action_mask"][mine, :action_dim] = True
+        batch["state"][mine, :, :state_dim] = self._scaled(source, "state", table.state[step])
+        batch["state_mask"][mine, :state_dim] = True
+        batch["domain"][mine] = [_domain(source, source.groups[g]) for g in group]
+        batch["key"][mine] = [
+            f"{source.label(e)}@{t}" for e, t in zip(episode, times[:, 0], strict=True)
+        ]
+        batch["text"][mine] = [table.texts[place] for place in table.text_id[step[:, 0]]]
 
 
 def make(data, global_batch, *, shard_index=0, shard_count=1, seed=0, split="train"):
-    """Loader of frame pairs from the sources that the mapping `data` names (see `DEFAULTS`).
+    """Loader of frame pairs or windows from the sources that the mapping `data` names.
 
-    Gives this process its global_batch / shard_count rows of every batch. Raises DataError, one
-    line, for every mistake in `data` or in the folders.
+    Gives this process its global_batch / shard_count rows of every batch. `options.DEFAULTS` lists
+    what `data` may hold. Raises DataError, one line, for every mistake in it or in the folders.
     """
-    data = DEFAULTS | {key: data[key] for key in data}
-    _check(data, split)
+    data = options.DEFAULTS | {key: data[key] for key in data}
+    options.check(data, split)
     plan_lib.check_shards(global_batch, shard_index, shard_count)
     sources = sources_lib.open_all(data)
-    gap, chosen = data["gap"], []
-    for source in sources:
-        _check_lengths(source, gap)
-        chosen.append(sources_lib.usable(source, split, gap, data["max_episodes"]))
-    live = [s for s, places in enumerate(chosen) if len(places)]
-    if not live:
+    reader = {"backend": _backend(sources, data["backend"])}
+    gaps, spans = zip(*(shares_lib.span(source, data) for source in sources), strict=True)
+    chosen = [
+        source.usable(split, steps, data["max_episodes"])
+        for source, steps in zip(sources, spans, strict=True)
+    ]
+    counts = _counts(sources, split, chosen, spans)
+    shards, phase = (global_batch, shard_index, shard_count), 0.0
+    if reader["backend"] == "stream":  # each process has episodes and an order of its own
+        reader["processes"] = shard_count
+        chosen = shares_lib.deal(sources, chosen, shard_index, shard_count)
+        shards, phase = (global_batch // shard_count, 0, 1), shard_index / shard_count
+        seed = int(seed) + (shard_index << 32)
+    shares = [
+        shares_lib.share(*one, data) for one in zip(sources, chosen, gaps, spans, strict=True)
+    ]
+    pairs = [share.pairs.sum() for share in shares]
+    if not any(pairs):
         raise _empty(sources, split)
-    for s in set(range(len(sources))) - set(live):
-        log.warning("%s: no episode is in the %s split", sources[s].name, split)
-    pairs = [_starts(sources[s], chosen[s], gap) for s in live]
-    weights = [sources[s].weight or pairs[i].sum() for i, s in enumerate(live)]
-    layout = Layout(
-        image_size=data["image_size"],
-        gap=gap,
-        action_dim=max(1, *(_dims(source, "action") for source in sources)),
-        state_dim=max(1, *(_dims(source, "state") for source in sources)),
-        threads=data["threads"] or min(16, os.cpu_count() or 1),
-    )
-    plan = plan_lib.make(seed, pairs, weights)
-    loader = Loader(sources, chosen, plan, layout, (global_batch, shard_index, shard_count), split)
-    log.info("%s split\n%s", split, format_summary(loader.summary()))
-    return loader
+    weights = shares_lib.weights(sources, pairs, data)
+    chunks = None
+    if reader["backend"] == "stream":  # half of the budget is being read, half is in use
+        chunks = data["buffer_gb"] * 0.5e9 * weights / weights.sum()
+    plan = plan_lib.make(seed, shares, weights, data["frames"], chunks, phase)
+    for found, fraction in zip(counts.values(), plan.fractions(), strict=True):
+        found["fraction"] = float(fraction)
+    log.info("%s split\n%s", split, report.format_summary(counts))
+    layout = Layout(data["image_size"], data["frames"], data["threads"] or _threads())
+    return Loader(sources, plan, reader, layout, shards, data, counts)
 
 
-def format_summary(summary):
-    """The counts of `Loader.summary` as a table of at most 80 columns."""
-    lines = [f"{'source':<30}{'split':>6}{'scenes':>8}{'episodes':>10}{'pairs':>12}{'used':>12}"]
-    for name, counts in summary.items():
-        for split, row in counts["splits"].items():
-            used = counts["used"] if split == counts["split"] else ""
-            lines.append(
-                f"{name[:29]:<30}{split:>6}{row['groups']:>8}{row['episodes']:>10}"
-                f"{row['pairs']:>12}{used:>12}"
-            )
-        if counts["short"] or counts["corrupt"]:
-            lines.append(
-                f"  left out: {counts['short']} episodes too short for a pair, "
-                f"{counts['corrupt']} unreadable"
-            )
-    return "\n".join(lines)
+def _counts(sources, split, chosen, spans):
+    """{name: `report.counts`}; a source without episodes in the split is warned of."""
+    counts = {}
+    for source, places, steps in zip(sources, chosen, spans, strict=True):
+        counts[source.name] = report.counts(source, split, len(places), steps)
+        if not len(places):
+            log.warning("%s: no episode is in the %s split", source.name, split)
+    return counts
 
 
-def _check(data, split):
-    if split not in splits.SPLITS:
-        raise DataError(f"split {split!r} does not exist; choose {', '.join(splits.SPLITS)}")
-    for option, least in (("image_size", 1), ("gap", 1), ("max_episodes", 0), ("threads", 0)):
-        if not isinstance(data[option], int | np.integer) or data[option] < least:
-            raise DataError(
-                f"config.data.{option}={data[option]} must be a whole number of at least {least}"
-            )
-    if data["on_corrupt"] not in ON_CORRUPT:
+def _backend(sources, wanted):
+    """ "stream" or "random"; stream where all sources are TFRecord files and nothing was said."""
+    other = [source for source in sources if source.episode_set.storage != "tfrecord"]
+    if wanted == "stream" and other:
         raise DataError(
-            f"config.data.on_corrupt={data['on_corrupt']} must be one of: {', '.join(ON_CORRUPT)}"
+            f"config.data.backend=stream reads TFRecord files, {other[0].episode_set.path} holds "
+            f"{other[0].episode_set.storage}; use auto or random"
         )
-    splits.check(data["val_fraction"], data["test_fraction"])
-
-
-def _check_lengths(source, gap):
-    longest = max((record.steps for record in source.records), default=0)
-    if not longest:
-        raise DataError(f"{source.name}: no episode could be read; check {source.episode_set.path}")
-    if longest <= gap:
-        raise DataError(
-            f"{source.name}: config.data.gap={gap} is longer than every episode (the longest has "
-            f"{longest} steps); set config.data.gap to at most {longest - 1}"
-        )
+    return ("random" if other else "stream") if wanted == "auto" else wanted
 
 
 def _empty(sources, split):
-    groups = ", ".join(f"{len(source.split_of)} in {source.name}" for source in sources)
-    option = "gap (shorter)" if split == "train" else f"{split}_fraction (larger)"
+    groups = ", ".join(f"{len(source.groups)} in {source.name}" for source in sources)
     return DataError(
-        f"the {split} split has no episode long enough for a pair (scenes: {groups}); "
-        f"change config.data.{option} or add sources"
+        f"the {split} split has no episode long enough for a pair (scenes: {groups}); change "
+        f"config.data.{'gap' if split == 'train' else split + '_fraction'}, add sources, or set "
+        "config.data.split_by=episode to hold out episodes of scenes that are trained on"
     )
 
 
+def _threads():
+    return min(16, os.cpu_count() or 1)
+
+
 def _dims(source, kind):
-    return sum(source.episode_set.fields[key].size for key in getattr(source.keys, kind))
-
-
-def _starts(source, places, gap):
-    """Number of pairs that each episode of `places` holds: int64 [E]."""
-    return np.array([source.records[place].steps - gap for place in places], np.int64)
+    return getattr(source.table, kind).shape[1]
 
 
 def _domain(source, group):
@@ -240,33 +250,7 @@ def _domain(source, group):
     return f"{source.name}/{robot}" if slash and robot else source.name
 
 
-def _scene_ids(sources):
-    """For each source the number of the group of each of its episodes, unique over all sources."""
-    ids, offset = [], 0
-    for source in sources:
-        number = {group: offset + i for i, group in enumerate(sorted(source.split_of))}
-        ids.append([number[group] for group in source.groups])
-        offset += len(number)
-    return ids
-
-
-def _counts(source, split, places, gap):
-    """Counts of one source: path, storage, short, corrupt, split, used (episodes drawn from), and
-    for each split its groups, episodes and pairs (before max_episodes)."""
-    table = {}
-    for name in splits.SPLITS:
-        every = sources_lib.usable(source, name, gap)
-        table[name] = {
-            "groups": len({source.groups[place] for place in every}),
-            "episodes": len(every),
-            "pairs": int(_starts(source, every, gap).sum()),
-        }
-    return {
-        "path": source.episode_set.path,
-        "storage": source.episode_set.storage,
-        "short": sum(record.steps <= gap for record in source.records),
-        "corrupt": source.corrupt,
-        "split": split,
-        "used": len(places),
-        "splits": table,
-    }
+def _reader_text(state):
+    if not state:
+        return "random access"
+    return f"{state['backend']} in {state['processes']} processes"

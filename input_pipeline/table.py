@@ -70,7 +70,7 @@ class Table:
         return np.concatenate([[0], np.cumsum(self.steps, dtype=np.int64)])
 
     def save(self, folder):
-        """Writes the columns as .npy files into `folder`; all of it or nothing."""
+        """Writes the columns as .npy files into `folder`, all or nothing; one that is there stays."""
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -79,8 +79,10 @@ class Table:
                 np.save(unfinished / f"{name}.npy", getattr(self, name), allow_pickle=False)
             meta = {name: getattr(self, name) for name in ("texts", "lost", "dropped")}
             (unfinished / META).write_text(json.dumps(meta))
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(unfinished, folder)
+            os.rename(unfinished, folder)
+        except OSError:  # another process was quicker
+            if not (folder / META).is_file():
+                raise
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
 
