@@ -18,7 +18,8 @@ ANY_LIBRARY_OF_THE_LOOP = ARRAYS | {
 FLOORS = {
     "configs": {"ml_collections"},
     "input_pipeline": {
-        "numpy", "tensorflow", "tensorflow_datasets", "grain", "array_record", "PIL", "av", "h5py",
+        "numpy", "tensorflow", "tensorflow_datasets", "grain", "array_record", "etils", "apache_beam",
+        "simplejpeg", "cv2", "PIL", "av", "google_crc32c",
     },
     "lam.errors": set(),
     "lam.registry": {"lam.errors"},
@@ -32,7 +33,9 @@ FLOORS = {
     "analysis": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline", "sklearn", "umap", "pyarrow"},
 }  # fmt: skip
 FORBIDDEN = {"lam": {"lam.convert"}}  # although of the same package
-TENSORFLOW_FILES = {"input_pipeline.tfrecord", "input_pipeline.tabletop.builder"}
+TENSORFLOW_FILES = {
+    "input_pipeline.stream", "input_pipeline.videos", "input_pipeline.tabletop.builder",
+}  # fmt: skip
 LONG_FUNCTIONS = {("lam.train", "train_and_evaluate"): 100}
 LIGHT = ("lam.ops", "lam.models", "lam.tasks", "lam.convert", "lam.api", "lam.load", "lam.errors")
 
