@@ -121,5 +121,5 @@ def test_an_option_for_each_source():
     assert keys.options(data, 0, 2)["image_key"] == "image"
     assert keys.options(data, 1, 2)["image_key"] == "image_0"
     assert keys.options(data, 1, 2)["scene_key"] == "none"
-    with pytest.raises(DataError, match="2 keys for 3 sources"):
+    with pytest.raises(DataError, match="2 parts for 3 sources"):
         keys.options(data, 0, 3)
