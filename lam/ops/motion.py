@@ -88,9 +88,7 @@ def summary(flow, seconds=1.0, weight=None, moving=MOVING, static=STATIC):
         background                   [..., 2] pixels: what was taken away, at the frame's centre
     """
     *lead, height, width, _ = flow.shape
-    weight = (
-        jnp.ones(flow.shape[:-1]) if weight is None else jnp.broadcast_to(weight, flow.shape[:-1])
-    )
+    flow, weight = jnp.asarray(flow, jnp.float32), _everywhere(weight, flow)
     pixels = jnp.reshape(weight, (*lead, height * width))
     median = weighted_median(flow.reshape(*lead, height * width, 2), pixels[..., None], axis=-2)
     field, matrix = affine_background(flow, weight)
@@ -220,7 +218,8 @@ def _least_squares(design_ND, flow_N2, weight_N):
 
 def _everywhere(weight, flow):
     """A weight for every pixel, 1 where none was given: [..., H, W]."""
-    return jnp.broadcast_to(1.0 if weight is None else weight, flow.shape[:-1])
+    weight = jnp.asarray(1.0 if weight is None else weight, jnp.float32)
+    return jnp.broadcast_to(weight, flow.shape[:-1])
 
 
 def _mean(flow, weight):
