@@ -147,17 +147,16 @@ class _Moments:
 
     def summary(self):
         """The statistics as lists of floats (and bools)."""
-        constant = self.least == self.greatest
         drawn_ND = np.concatenate(self.drawn)
         q01, q99 = np.quantile(drawn_ND.astype(np.float64), [0.01, 0.99], axis=0)
         found = {
-            "mean": np.where(constant, self.least, self.mean),
-            "std": np.where(constant, 0.0, np.sqrt(self.squares / self.count)),
+            "mean": self.mean,
+            "std": np.sqrt(self.squares / self.count),  # of a constant exactly 0
             "min": self.least,
             "max": self.greatest,
             "q01": q01,
             "q99": q99,
-            "constant": constant,
+            "constant": self.least == self.greatest,
         }
         return {name: value.tolist() for name, value in found.items()}
 

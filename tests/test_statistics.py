@@ -96,6 +96,9 @@ def test_sampled_quantiles_are_within_their_error(monkeypatch, block):
     np.testing.assert_allclose((values < found["q01"]).mean(axis=0), 0.01, atol=error)
     np.testing.assert_allclose((values > found["q99"]).mean(axis=0), 0.01, atol=error)
     assert found["min"] == values.min(axis=0).astype(float).tolist()
+    monkeypatch.setattr(statistics, "BLOCK", 1)
+    again = statistics.of(make_table(np.split(values, 100)), np.arange(100))["action"]
+    assert (again["q01"], again["q99"]) == (found["q01"], found["q99"])
 
 
 @given(st.integers(1, 5000), st.integers(1, 300))
@@ -109,10 +112,11 @@ def test_a_sample_draws_once_from_every_stretch(total, size):
     assert sample[-1] < total
 
 
-def test_a_constant_dim_has_no_deviation_and_becomes_zero():
+def test_a_constant_dim_has_no_deviation_and_becomes_zero(monkeypatch):
+    monkeypatch.setattr(statistics, "BLOCK", 1)
     values = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
     values[:, 1] = 0.1
-    found = statistics.of(make_table(np.split(values, 3)), np.arange(3))["action"]
+    found = statistics.of(make_table(np.split(values, [3, 10, 21, 160])), np.arange(5))["action"]
     assert found["constant"] == [False, True]
     assert found["std"][1] == 0
     assert found["mean"][1] == found["min"][1] == np.float32(0.1)
