@@ -40,15 +40,15 @@ def counts(source, split, used, span):
 def format_summary(summary):
     """The counts of `Loader.summary` as a table of at most 80 columns."""
     lines = [
-        f"{'source':<20}{'split':>6}{'scenes':>8}{'episodes':>9}{'frames':>11}{'pairs':>11}"
-        f"{'share':>8}"
+        f"{'source':<18}{'split':>6}{'scenes':>8}{'episodes':>9}{'frames':>11}{'pairs':>11}"
+        f"{'share':>10}"
     ]
     for name, found in summary.items():
         for split, row in found["splits"].items():
             share = f"{100 * found['fraction']:.2f} %" if split == found["split"] else ""
             lines.append(
-                f"{name[:19]:<20}{split:>6}{row['groups']:>8}{row['episodes']:>9}"
-                f"{row['frames']:>11}{row['pairs']:>11}{share:>8}"
+                f"{name[:17]:<18}{split:>6}{row['groups']:>8}{row['episodes']:>9}"
+                f"{row['frames']:>11}{row['pairs']:>11}{share:>10}"
             )
         lines += _left_out(found)
     return "\n".join(lines)

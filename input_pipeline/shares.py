@@ -85,17 +85,9 @@ def deal(sources, chosen, shard_index, shard_count):
 
 
 def _moving(source, places, pairs, gap, data):
-    """Starts whose frames differ enough: their steps int64, and how many each episode has."""
+    """Starts whose frames differ enough: their steps, and how many each episode has."""
     step = (gap[0] + gap[1]) // 2
     scores = motion_filter.scores(source, step, data["threads"], cache(data))
-    episode = np.repeat(np.arange(len(places)), pairs)
-    start = np.arange(pairs.sum()) - np.repeat(np.cumsum(pairs) - pairs, pairs)
-    keep = scores[source.table.first[places][episode] + start] >= data["min_motion"]
-    left = np.bincount(episode[keep], minlength=len(places))
-    log.info(
-        "%s: motion filter: %d of %d pairs (%.1f %%) differ by less than %g grey levels and are "
-        "left out; %d episodes have none left",
-        source.name, (~keep).sum(), len(keep), 100 * (~keep).mean(), data["min_motion"],
-        (left == 0).sum(),
-    )  # fmt: skip
-    return start[keep], left
+    found = motion_filter.allowed(source.table, places, pairs, scores, data["min_motion"])
+    log.info("%s: %s", source.name, motion_filter.report(pairs, found[1], data["min_motion"]))
+    return found

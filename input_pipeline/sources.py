@@ -71,7 +71,7 @@ def open_all(data):
         name = episode_set.name + (f"_{copies + 1}" if copies else "")
         registered = oxe.get(episode_set.name)
         options = keys_lib.options(data, index, len(wanted))
-        keys = keys_lib.find(episode_set.fields, options, name, registered)
+        keys = keys_lib.find(episode_set.fields, options, name, registered, episode_set.keys)
         hz = keys_lib.own("hz", data["hz"], index, len(wanted))
         sources.append(_source(name, weight, episode_set, keys, hz, registered, data))
     return sources
@@ -251,5 +251,6 @@ def _describe(keys):
     for field in dataclasses.fields(keys):
         value = getattr(keys, field.name)
         text = " + ".join(value) if isinstance(value, tuple) else str(value or "none")
-        parts.append(f"{field.name}: {(text or 'none').removeprefix('steps/')}")
+        if field.name != "scene_pattern" and (value or field.default is dataclasses.MISSING):
+            parts.append(f"{field.name}: {(text or 'none').removeprefix('steps/')}")
     return ", ".join(parts)

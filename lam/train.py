@@ -69,6 +69,7 @@ def train_and_evaluate(config, folder, mode="train"):
     optimizer, schedule = optim.make(config.optim, config.total_steps)
     workdir.prepare(folder, config)
     loader = make_loader(config)
+    scales = {"statistics": loader.statistics()}
     first = next(loader)
     evaluators = evaluation.build(config, task, mesh, first)
     batch = sharding.put_local(device_part(first), mesh)
@@ -114,7 +115,7 @@ def train_and_evaluate(config, folder, mode="train"):
                 if last or stopping or due(config.checkpoint_every, number):
                     with meter.paused():
                         best = results.get(config.best_metric, worst)
-                        checkpoint.save(ckpts, state, loader.get_state(), best)
+                        checkpoint.save(ckpts, state, loader.get_state() | scales, best)
                 if stopping and not last:
                     ckpts.wait_until_finished()
                     progress.show(f"stopped at step {number}; run again to go on", end=True)

@@ -7,6 +7,7 @@ tells where it came from.
 import io
 import json
 import struct
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,10 @@ def _crc_table():
 _CRC_TABLE = _crc_table()
 
 
+CACHE = tempfile.TemporaryDirectory(prefix="lam-test-index-")
+
+
 def config(sources, **changes):
     """A data config for these tiny sets: frames of 12 pixels, 2 steps apart."""
-    return {"sources": str(sources), "image_size": 12, "gap": 2, "threads": 2} | changes
+    data = {"sources": str(sources), "image_size": 12, "gap": 2, "threads": 2}
+    return data | {"data_dir": CACHE.name} | changes

@@ -55,6 +55,10 @@ def test_a_data_file_that_is_missing(tmp_path):
         ("{tiny}:nan", "'nan' is no weight"),
         ("{tiny}:1,tabletop", "no weight to tabletop"),
         ("{tiny}:1,{tiny}:2", "twice"),
+        ("{tiny}@train[:90%", "not understood"),
+        ("{tiny}@nothing", "nothing"),
+        ("bridge_datasett", "did you mean bridge_dataset?"),
+        ("{tiny}:1.5,tabletop:proportionate", "sum to 1.5 and leave nothing"),
     ],
 )
 def test_sources_that_cannot_be_meant(tiny, sources, words):
@@ -65,8 +69,21 @@ def test_sources_that_cannot_be_meant(tiny, sources, words):
     ("option", "value", "words"),
     [
         ("image_size", 0, "image_size=0 must be a whole number of at least 1"),
-        ("gap", 0, "gap=0"),
-        ("gap", 6, "the longest has 6 steps); set config.data.gap to at most 5"),
+        ("gap", -1, "gap=-1"),
+        ("gap_seconds", 0.0, "gap_seconds=0.0 must be at least"),
+        ("gap_jitter", 1.0, "gap_jitter=1.0 must be at least 0 and below 1"),
+        ("hz", "fast", "hz=fast is no frequency"),
+        ("frames", 1, "frames=1 must be a whole number of at least 2"),
+        ("frames", 4, "set config.data.gap to at most 1 steps"),
+        ("pairs_per_episode", "some", "must be all, or a whole number"),
+        ("pairs_per_episode", "0", "must be all, or a whole number"),
+        ("backend", "fast", "auto, stream, random"),
+        ("backend", "stream", "stream reads TFRecord files"),
+        ("weighting", "equal", '"", given, proportionate'),
+        ("temperature", 0, "temperature=0"),
+        ("buffer_gb", 0, "buffer_gb=0"),
+        ("split_by", "time", "scene, episode, blocks"),
+        ("gap", 6, "(the longest has 6 steps); set config.data.gap to at most 5 steps"),
         ("on_corrupt", "ignore", "error, skip"),
         ("val_fraction", 1.5, "val_fraction=1.5"),
         ("max_episodes", -1, "max_episodes=-1"),
@@ -76,6 +93,21 @@ def test_sources_that_cannot_be_meant(tiny, sources, words):
 )
 def test_options_out_of_range(tiny, option, value, words):
     assert words in complaint(config(tiny, **{option: value}))
+
+
+def test_a_gap_in_seconds_that_is_too_long_or_no_steps(tiny, tmp_path):
+    assert "gap=6 with config.data.frames=2" in complaint(config(tiny, gap=0, gap_seconds=1.2))
+    bare = [{k: v for k, v in e.items() if not k.endswith("hz")} for e in episodes(2)]
+    for one in bare:
+        one["episode_metadata/control_hz"] = [0.0]
+    folder = write(tmp_path / "1.0.0", bare)
+    assert "set config.data.hz" in complaint(config(folder, gap=0))
+
+
+def test_a_mixture_that_is_not_known_or_not_alone(tiny):
+    data = config("", mixture="oxe_magic_soop")
+    assert "did you mean oxe_magic_soup" in complaint(data)
+    assert "cannot both be given" in complaint(config(tiny, mixture="bridge"))
 
 
 def test_an_unknown_split_and_an_empty_one(tiny):
@@ -89,11 +121,6 @@ def test_a_batch_that_cannot_be_shared(tiny):
     message = complaint(config(tiny), batch=10, shard_count=4)
     assert "10" in message
     assert "4" in message
-
-
-def test_storage_kinds_are_not_mixed(tiny, tmp_path):
-    other = write(tmp_path / "1.0.0", episodes(2), storage="tfrecord", name="other")
-    assert "mix storage kinds" in complaint(config(f"{tiny},{other}"))
 
 
 def test_an_image_that_is_none_is_named(tmp_path):

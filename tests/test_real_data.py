@@ -18,7 +18,12 @@ from lam import train
     ],
 )
 def test_learns_something(test_data, tmp_path, caplog, folder, has_action):
-    changes = {"total_steps": 20, "data.val_fraction": 0.3, "evals.motion.type": "motion"}
+    changes = {
+        "total_steps": 20,
+        "data.val_fraction": 0.3,
+        "data.split_by": "episode",
+        "evals.motion.type": "motion",
+    }
     config = config_of(test_data / folder, **changes)
     with caplog.at_level(logging.WARNING, "lam.evaluation"):
         results = train.train_and_evaluate(config, tmp_path)

@@ -7,12 +7,15 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from pipeline_fixtures import CACHE
+
 from configs import laq
 from lam import checkpoint
 
 # the constant schedule keeps `total_steps` out of the compiled program
 CHANGES = {
     "data.gap": 2,
+    "data.data_dir": CACHE.name,
     "checkpoint_every": 0,
     "optim.schedule": "constant",
     "optim.lr": 3e-3,
