@@ -53,8 +53,7 @@ class Source:
         found = np.flatnonzero(long & (self.split == splits.SPLITS.index(split)))
         if split != "train" or not 0 < max_episodes < len(found):
             return found
-        keys = [self.table.key[place].decode() for place in found]
-        return found[splits.limit(self.episode_set.name, keys, max_episodes)]
+        return found[splits.limit(self.episode_set.name, self.table.key[found], max_episodes)]
 
     def label(self, episode):
         """The name of an episode in messages and batches: "dataset/episode"."""

@@ -1,8 +1,8 @@
 """Checkpoints of a run: `workdir/checkpoints/<step>/{params,ema,train,data}` (orbax).
 
 `params` (and `ema` where there is one) is what readers need; `train` holds the optimizer, counters,
-key and step; `data` the loader's position and the statistics of actions and states. Saves are asynchronous and atomic: an unfinished one
-is a temporary folder that nobody takes for a checkpoint.
+key and step; `data` the loader's position and the statistics of actions and states. Saves are
+asynchronous and atomic: an unfinished one is a temporary folder that nobody takes for a checkpoint.
 """
 
 import contextlib
