@@ -85,7 +85,7 @@ def _pair(buffer, start, end):
             key = str(buffer[low:high], "utf-8")
         elif number == 2 and wire == DELIMITED and feature is None:
             feature = low, high
-        elif number in (1, 2):
+        else:
             raise ValueError(f"a feature of the Example that is none, at byte {low}")
     return key, feature
 
@@ -133,7 +133,7 @@ def _fields(buffer, start, end):
             size = 4 if wire == FIXED32 else 8
         else:
             raise ValueError(f"wire type {wire} at byte {place}")
-        if number == 0 or place + size > end:
+        if not 0 < number < 1 << 29 or place + size > end:
             raise ValueError(f"field {number} of {size} bytes does not fit at byte {place}")
         yield number, wire, place, place + size
         place += size

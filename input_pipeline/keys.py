@@ -143,12 +143,8 @@ def _registered(fields, defaults, what, name, kinds):
     ]
     lacking = [one for one, keys in zip(wanted, found, strict=True) if not keys]
     if lacking:
-        log.warning(
-            "%s: the registry's key for %s, %s, is not in this copy and is ignored",
-            name,
-            what,
-            ", ".join(lacking),
-        )
+        words = "%s: this copy has no readable %s, the registry's key for %s; it is left out"
+        log.warning(words, name, ", ".join(lacking), what)
         return None
     return tuple(min(keys, key=len) for keys in found)
 

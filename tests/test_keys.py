@@ -1,8 +1,11 @@
-"""Finding keys in sets nobody has described: by rule, by option, or with an error that helps."""
+"""Finding keys by option, by the registry, by rule, or with an error that helps."""
+
+import dataclasses
+import logging
 
 import pytest
 
-from input_pipeline import keys
+from input_pipeline import keys, oxe
 from input_pipeline.errors import DataError
 from input_pipeline.rlds import Field
 
@@ -16,9 +19,9 @@ def vector(size):
     return Field("number", (size,), "float32")
 
 
-def find(fields, name="set", **options):
+def find(fields, name="set", defaults=None, **options):
     chosen = dict.fromkeys(keys.OPTIONS, "") | options
-    return keys.find({OBS + "image": IMAGE} | fields, chosen, name)
+    return keys.find({OBS + "image": IMAGE} | fields, chosen, name, defaults)
 
 
 def test_the_common_layout():
@@ -123,3 +126,207 @@ def test_an_option_for_each_source():
     assert keys.options(data, 1, 2)["scene_key"] == "none"
     with pytest.raises(DataError, match="2 parts for 3 sources"):
         keys.options(data, 0, 3)
+
+
+# language as code points
+
+
+CODES = Field("number", (512,), "int32")
+
+
+def test_a_language_of_code_points():
+    fields = {OBS + "instruction": CODES}
+    assert find(fields).language is None  # any numbers could be in it
+    assert find(fields, language_key="instruction").language == OBS + "instruction"
+    for field in (
+        vector(512),
+        NUMBER,
+        Field("number", (), "int64"),
+        Field("number", (2, 3), "int8"),
+    ):
+        with pytest.raises(DataError, match="language_key=instruction is no key"):
+            find({OBS + "instruction": field}, language_key="instruction")
+
+
+# the registry
+
+REGISTERED = dataclasses.replace(
+    oxe.get("bridge_dataset"),
+    images={"primary": OBS + "top", "wrist": OBS + "hand"},
+    action=("steps/action/move", "steps/action/grip"),
+    state=(OBS + "pose", OBS + "joints"),
+    language=OBS + "instruction",
+    scene=("episode_metadata/file_path", "kitchen[0-9]"),
+    success="success",
+    skip_first=1,
+    swap=(OBS + "hand",),
+)
+FIELDS = {
+    OBS + "top": IMAGE,
+    OBS + "hand": IMAGE,
+    OBS + "instruction": CODES,
+    OBS + "pose": vector(6),
+    OBS + "joints": vector(7),
+    OBS + "state": vector(8),
+    "steps/action/move": vector(6),
+    "steps/action/grip": Field("number", (), "bool"),
+    "steps/language_instruction": TEXT,
+    "episode_metadata/file_path": TEXT,
+    "episode_metadata/scene": TEXT,
+    "success": Field("number", (), "bool"),
+}
+
+
+def test_the_registry_knows_better_than_the_rules():
+    assert find(FIELDS, defaults=REGISTERED) == keys.Keys(
+        image=OBS + "top",
+        action=("steps/action/move", "steps/action/grip"),
+        state=(OBS + "pose", OBS + "joints"),
+        language=OBS + "instruction",
+        scene="episode_metadata/file_path",
+        episode="episode_metadata/file_path",
+        rate=None,
+        success="success",
+        skip_first=1,
+        swap=False,
+        scene_pattern="kitchen[0-9]",
+    )
+
+
+def test_an_option_is_above_the_registry(caplog):
+    found = find(
+        FIELDS,
+        defaults=dataclasses.replace(REGISTERED, action=("steps/action/none",), state=("gone",)),
+        image_key="image",
+        action_key="grip",
+        state_key="none",
+        language_key="language_instruction",
+        scene_key="scene",
+    )
+    assert found.image == OBS + "image"
+    assert found.action == ("steps/action/grip",)
+    assert found.state == ()
+    assert found.language == "steps/language_instruction"
+    assert (found.scene, found.scene_pattern) == ("episode_metadata/scene", None)
+    assert found.skip_first == 1
+    assert not caplog.records  # the registry was not asked
+
+
+def test_a_scene_option_that_names_the_registry_s_key_keeps_its_pattern():
+    found = find(FIELDS, defaults=REGISTERED, scene_key="file_path")
+    assert (found.scene, found.scene_pattern) == ("episode_metadata/file_path", "kitchen[0-9]")
+    found = find(FIELDS, defaults=REGISTERED, scene_key="none")
+    assert (found.scene, found.scene_pattern) == (None, None)
+
+
+def test_a_camera_by_its_role():
+    found = find(FIELDS, defaults=REGISTERED, image_key="wrist")
+    assert found.image == OBS + "hand"
+    assert found.swap
+    with pytest.raises(DataError, match="image_key=wrist is no key"):
+        find(FIELDS, image_key="wrist")
+
+
+def test_what_the_registry_leaves_open_is_found_by_rule():
+    defaults = dataclasses.replace(REGISTERED, language=None, scene=None, success=None, state=())
+    found = find(FIELDS, defaults=defaults)
+    assert found.language == "steps/language_instruction"
+    assert (found.scene, found.scene_pattern) == ("episode_metadata/scene", None)
+    assert found.success is None
+    assert found.state == ()  # the set is known to have none
+
+
+@pytest.mark.parametrize(
+    ("gone", "what", "wanted"),
+    [
+        (OBS + "top", "images", {"image": OBS + "image"}),
+        ("steps/action/grip", "action", {"action": ("steps/action/move",)}),
+        (OBS + "joints", "state", {"state": (OBS + "state",)}),
+        (OBS + "instruction", "language", {"language": "steps/language_instruction"}),
+        ("success", "success", {"success": None}),
+        ("episode_metadata/file_path", "scene", {"scene": "episode_metadata/scene"}),
+    ],
+)
+@pytest.mark.parametrize("how", ["absent", "unreadable"])
+def test_a_copy_that_lacks_a_registered_key(gone, what, wanted, how, caplog):
+    fields = {key: field for key, field in FIELDS.items() if key != gone}
+    if how == "unreadable":
+        fields[gone] = Field("unsupported: an encoded (compressed) tensor", (), "")
+    with caplog.at_level(logging.WARNING):
+        if what == "action" and how == "unreadable":  # the rule finds two parts
+            with pytest.raises(DataError, match="ambiguous"):
+                find(fields, defaults=REGISTERED)
+        else:
+            found = find(fields, defaults=REGISTERED)
+            assert {key: getattr(found, key) for key in wanted} == wanted
+    (record,) = caplog.records
+    assert f"set: this copy has no readable {gone}, the registry's key for {what}" in (
+        record.getMessage()
+    )
+
+
+@pytest.mark.parametrize("name", oxe.SETS)
+def test_a_set_that_is_as_the_registry_says(name, caplog):
+    registered = oxe.get(name)
+    fields = dict.fromkeys(registered.images.values(), IMAGE)
+    fields |= dict.fromkeys((*registered.action, *registered.state), vector(3))
+    fields |= dict.fromkeys([registered.language] if registered.language else [], TEXT)
+    fields |= {registered.scene[0]: TEXT} if registered.scene else {}
+    fields |= {registered.success: NUMBER} if registered.success else {}
+    found = keys.find(fields, dict.fromkeys(keys.OPTIONS, ""), name, registered)
+    assert found.image == registered.images["primary"]
+    assert (found.action, found.state) == (registered.action, registered.state)
+    assert (found.language, found.success) == (registered.language, registered.success)
+    assert (found.scene, found.scene_pattern) == (registered.scene or (None, None))
+    assert found.swap == (found.image in registered.swap)
+    assert not caplog.records
+
+
+# converted sets
+
+
+def test_a_converted_set_has_its_own_keys():
+    held = find(FIELDS, defaults=REGISTERED)
+    chosen = dict.fromkeys(keys.OPTIONS, "")
+
+    def again(**options):
+        return keys.find({}, chosen | options, "set", REGISTERED, held)
+
+    assert again() == held
+    assert again(image_key="top", action_key="move+grip", scene_key="file_path") == held
+    assert again(image_key="primary") == held
+    assert again(action_key="none").action == ()
+    assert again(scene_key="none").scene is None
+    for options in (
+        {"image_key": "wrist"},
+        {"image_key": "none"},
+        {"action_key": "move"},
+        {"action_key": "grip+move"},
+        {"state_key": "state"},
+        {"language_key": "language_instruction"},
+    ):
+        with pytest.raises(DataError, match=r"set was converted with .* convert the set again"):
+            again(**options)
+    with pytest.raises(DataError, match="converted with nothing"):
+        keys.find({}, chosen | {"state_key": "x"}, "set", None, dataclasses.replace(held, state=()))
+
+
+# scenes
+
+
+@pytest.mark.parametrize(
+    ("value", "pattern", "scene"),
+    [
+        ("/a/kitchen3/put/7", None, "/a/kitchen3/put/7"),
+        ("/a/kitchen3/put/7", r"kitchen\d+", "kitchen3"),
+        ("/a/kitchen3/put/7", r"(kitchen\d+)/", "kitchen3"),
+        ("/a/kitchen3/put/7", r"/(\w)/(kitchen\d+)/", "a/kitchen3"),
+        ("/a/kitchen3/put/7", r"(sink\d+)|(kitchen\d+)", "kitchen3"),
+        ("/a/desk/put/7", r"kitchen\d+", "/a/desk/put"),
+        ("desk", r"kitchen\d+", "desk"),
+        ("/desk", r"kitchen\d+", "/desk"),
+        ("", r"kitchen\d+", ""),
+    ],
+)
+def test_the_scene_of_a_path(value, pattern, scene):
+    assert keys.scene_of(value, pattern) == scene
