@@ -1,7 +1,7 @@
 """Everything that is drawn: numbers in, a matplotlib Figure out, no global state.
 
 N samples, D dims, H W pixels, C colours (float [0, 1]), L token positions, K codes, R rows and
-Q columns of a grid. Pixels are never smoothed.
+Q columns of a grid. Pixels are never smoothed. A flow field is [H,W,2], (dx, dy) in pixels.
 """
 
 import matplotlib
@@ -13,6 +13,8 @@ CELL = 1.05  # inches, one picture of a grid
 STYLE = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*X"
+# hues between red, yellow, green, cyan, blue, magenta and red, and which colour rises or falls
+WHEEL = ((15, 1, True), (6, 0, False), (4, 2, True), (11, 1, False), (13, 0, True), (6, 2, False))
 
 
 def save(figure, path):
@@ -130,6 +132,80 @@ def displacements(targets_ND, predictions_ND, domains_N, title):
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
+
+
+def flow_to_image(flow, largest=None):
+    """Flow fields as colours: the hue is the direction, the saturation the length (Middlebury).
+
+    Args:
+      flow: float [..., H, W, 2], pixels; what is not finite is drawn black.
+      largest: length of full saturation in pixels; None takes the longest of each field.
+
+    Returns:
+      uint8 [..., H, W, 3]; no motion is white, right red, down yellow, left cyan, up violet.
+    """
+    flow = np.asarray(flow, np.float32)
+    known = np.isfinite(flow).all(axis=-1)
+    flow = np.where(known[..., None], flow, 0)
+    if largest is None:
+        largest = np.linalg.norm(flow, axis=-1).max(axis=(-2, -1), keepdims=True)[..., None]
+    flow = flow / (largest + np.finfo(np.float32).eps)
+    radius = np.minimum(np.linalg.norm(flow, axis=-1), 1)[..., None]
+    wheel = _colour_wheel()
+    place = (np.arctan2(-flow[..., 1], -flow[..., 0]) / np.pi + 1) / 2 * (len(wheel) - 1)
+    below = np.floor(place).astype(int)
+    share = (place - below)[..., None]
+    hue = (1 - share) * wheel[below] + share * wheel[(below + 1) % len(wheel)]
+    colours = np.floor(255 * (1 - radius * (1 - hue))).astype(np.uint8)
+    return np.where(known[..., None], colours, np.uint8(0))
+
+
+def flows(first_NHWC, second_NHWC, flow_NHW2, labels_N, title, spacing=0):
+    """A row for each sample: frame 1, frame 2, flow in colours, flow as arrows over frame 1.
+
+    Arrows are in true length, one every `spacing` pixels (0: twelve a side); the colours of a row
+    are scaled to its longest vector, whose length stands beside it.
+    """
+    heads = ("frame 1", "frame 2", "flow", "arrows")
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _grid(len(first_NHWC), 4, title)
+        rows = zip(first_NHWC, second_NHWC, flow_NHW2, strict=True)
+        for row, (first, second, flow) in enumerate(rows):
+            for axis, picture in zip(
+                axes[row], (first, second, flow_to_image(flow) / 255, first), strict=True
+            ):
+                _picture(axis, picture)
+            _arrows(axes[row, 3], flow, spacing or max(1, max(flow.shape) // 12))
+            axes[row, 2].set_ylabel(f"{np.linalg.norm(flow, axis=-1).max():.1f} px", fontsize=7)
+            _row_label(axes[row, 0], labels_N[row])
+        for axis, head in zip(axes[0], heads, strict=True):
+            axis.set_title(head)
+    return figure
+
+
+def _arrows(axis, flow, spacing):
+    """Arrows from every `spacing`-th pixel to where it goes, on an axis that shows the frame."""
+    y, x = np.mgrid[spacing // 2 : flow.shape[0] : spacing, spacing // 2 : flow.shape[1] : spacing]
+    axis.quiver(
+        *(x, y, *np.moveaxis(flow[y, x], -1, 0)),
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        width=0.012,
+        color=COLOURS[4],
+    )
+
+
+def _colour_wheel():
+    """The 55 hues of the Middlebury flow colours: float64 [55, 3] in [0, 1]."""
+    colour, parts = np.array([1.0, 0.0, 0.0]), []
+    for count, channel, rises in WHEEL:
+        part = np.tile(colour, (count, 1))
+        step = np.floor(255 * np.arange(count) / count) / 255
+        part[:, channel] = step if rises else 1 - step
+        colour[channel] = float(rises)
+        parts.append(part)
+    return np.concatenate(parts)
 
 
 def _grid(rows, columns, title, gap=0.08):

@@ -1,7 +1,9 @@
 """lam.plots: figures show every sample unsmoothed, without global state and without overlap."""
 
+import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -55,6 +57,60 @@ def test_displacements_colour_by_domain(rng):
         figure.axes[1].collections[0].get_offsets(),
         np.stack([targets[::3, 1], predictions[::3, 1]], axis=1),
     )
+
+
+def test_flow_colours_of_the_main_directions():
+    """On the published wheel of 55 hues; the longest vector has full saturation."""
+    flow = np.array([[(2, 0), (0, 2), (-2, 0), (0, -2)], [(0, 0), (1, 0), (np.nan, 0), (-1, 0)]])
+    right, down, left, up = plots.flow_to_image(flow)[0].tolist()
+    assert right == [255, 0, 0]
+    assert left == [0, 209, 255]  # hue 27 of the wheel
+    assert down == [255, 229, 0]  # hue 13.5
+    assert up == [88, 0, 255]  # hue 40.5
+    still, half_right, unknown, half_left = plots.flow_to_image(flow)[1].tolist()
+    assert still == [255, 255, 255]
+    assert half_right == [255, 127, 127]
+    assert half_left == [127, 232, 255]
+    assert unknown == [0, 0, 0]
+    assert plots.flow_to_image(flow, largest=4.0)[0, 0].tolist() == half_right
+    assert plots.flow_to_image(flow, largest=1.0)[0, 0].tolist() == right
+
+
+def test_every_flow_of_a_batch_has_its_own_scale(rng):
+    flow = rng.normal(size=(3, 6, 5, 2)) * np.array([1, 10, 0])[:, None, None, None]
+    together = plots.flow_to_image(flow)
+    for one, picture in zip(flow, together, strict=True):
+        np.testing.assert_array_equal(plots.flow_to_image(one), picture)
+    assert (together[2] == 255).all()
+
+
+@pytest.mark.oracle
+@pytest.mark.skipif(not os.environ.get("LAM_ORACLES"), reason="launch/test.sh --oracles")
+def test_flow_to_image_against_torchvision(test_data):
+    torch = pytest.importorskip("torch")
+    # its compiled part looks for CUDA libraries
+    sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("stub"))
+    from torchvision import utils
+
+    for flow in np.load(test_data / "flow" / "synthetic_warps_192.npz")["flow"].astype(np.float32):
+        theirs = utils.flow_to_image(torch.tensor(flow).permute(2, 0, 1)).permute(1, 2, 0).numpy()
+        difference = plots.flow_to_image(flow).astype(int) - theirs
+        assert np.abs(difference).max() <= 1
+
+
+def test_flows_show_frames_colours_and_arrows(rng):
+    first, second = rng.uniform(size=(2, 2, 24, 36, 3))
+    flow = rng.normal(size=(2, 24, 36, 2)).astype(np.float32)
+    figure = plots.flows(first, second, flow, ["a", "b"], "title", spacing=6)
+    shown = images(figure)
+    assert len(shown) == 8
+    np.testing.assert_allclose(shown[2].get_array(), plots.flow_to_image(flow[0]) / 255)
+    arrows = figure.axes[3].collections[0]
+    assert arrows.N == 4 * 6
+    np.testing.assert_allclose(arrows.U.reshape(4, 6), flow[0, 3::6, 3::6, 0])
+    np.testing.assert_allclose(arrows.V.reshape(4, 6), flow[0, 3::6, 3::6, 1])
+    assert (arrows.X[0], arrows.Y[0], arrows.scale, arrows.angles) == (3, 3, 1, "xy")
+    assert figure.axes[2].get_ylabel().endswith("px")
 
 
 def test_titles_and_labels_do_not_overlap(rng):
