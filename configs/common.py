@@ -21,7 +21,7 @@ def get_config():
     c.peak_tflops = 0.0  # TFLOP/s of one device for the MFU, 0 = from the table of known devices
 
     c.data = ConfigDict()
-    c.data.sources = "tabletop"  # folders, registered names or "tabletop": PLACE[@SPLIT][:weight],..
+    c.data.sources = "tabletop"  # folders, registered names, "tabletop": PLACE[@SPLIT][:weight],...
     c.data.mixture = ""  # a published mixture, instead of sources: python -m input_pipeline.oxe
     c.data.root = "gs://gresearch/robotics"  # local or remote folder of the registered sets
     c.data.data_dir = ""  # for built-in sets, indices and statistics, "" = ~/.cache/lam

@@ -70,7 +70,7 @@ class Table:
         return np.concatenate([[0], np.cumsum(self.steps, dtype=np.int64)])
 
     def save(self, folder):
-        """Writes the columns as .npy files into `folder`, all or nothing; one that is there stays."""
+        """Writes the columns as .npy files into `folder`, or nothing; what is there stays."""
         folder = Path(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

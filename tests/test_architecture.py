@@ -18,7 +18,7 @@ ANY_LIBRARY_OF_THE_LOOP = ARRAYS | {
 FLOORS = {
     "configs": {"ml_collections"},
     "input_pipeline": {
-        "numpy", "tensorflow", "tensorflow_datasets", "grain", "array_record", "etils", "apache_beam",
+        "numpy", "tensorflow", "tensorflow_datasets", "grain", "array_record", "apache_beam", "etils",
         "simplejpeg", "cv2", "PIL", "av", "google_crc32c",
     },
     "lam.errors": set(),

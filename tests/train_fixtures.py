@@ -6,7 +6,6 @@ import sys
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-
 from pipeline_fixtures import CACHE
 
 from configs import laq
