@@ -18,8 +18,8 @@ ANY_LIBRARY_OF_THE_LOOP = ARRAYS | {
 FLOORS = {
     "configs": {"ml_collections"},
     "input_pipeline": {
-        "numpy", "tensorflow", "tensorflow_datasets", "grain", "array_record", "apache_beam", "etils",
-        "simplejpeg", "cv2", "PIL", "av", "google_crc32c",
+        "numpy", "tensorflow", "tensorflow_datasets", "grain", "array_record", "apache_beam",
+        "etils", "simplejpeg", "cv2", "PIL", "av", "google_crc32c",
     },
     "lam.errors": set(),
     "lam.registry": {"lam.errors"},
@@ -29,6 +29,7 @@ FLOORS = {
     "lam.tasks": ARRAYS | {"flax", "optax", "lam.models", "lam.ops", "lam.errors", "lam.registry"},
     "lam.convert": {"numpy", "jax", "safetensors", "torch", "lam.models", "lam.errors"},
     "lam.evaluators": {"numpy", "matplotlib", "lam.ops", "lam.plots", "lam.errors"},
+    "lam.flow_files": {"numpy", "cv2", "lam.errors"},
     "lam": ANY_LIBRARY_OF_THE_LOOP | {"input_pipeline"},
     "analysis": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline", "sklearn", "umap", "pyarrow"},
 }  # fmt: skip
