@@ -44,8 +44,7 @@ def frames(path, every=1):
 
     DataError if it cannot be decoded to its end or has no frames.
     """
-    import av
-
+    av = _pyav()
     number = -1
     try:
         with av.open(str(path)) as container:
@@ -74,8 +73,7 @@ def _decoded(path, container, stream):
 
 def rate(path):
     """Average frames a second and length in seconds of a video, by its container; NaN unknown."""
-    import av
-
+    av = _pyav()
     try:
         with av.open(str(path)) as container:
             stream = container.streams.best("video")
@@ -135,6 +133,14 @@ def _encode(frame_HWC, image_size, quality):
         frame_HWC = cv2.resize(frame_HWC, (width, height), interpolation=cv2.INTER_AREA)
     frame_HWC = np.ascontiguousarray(frame_HWC)
     return simplejpeg.encode_jpeg(frame_HWC, quality, "RGB", "420"), (height, width)
+
+
+def _pyav():
+    try:
+        import av
+    except ImportError as error:
+        raise DataError("reading videos needs PyAV: pip install '.[video]'") from error
+    return av
 
 
 def _first(error):

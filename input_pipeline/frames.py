@@ -115,8 +115,11 @@ def _stamps(episode_set):
 def _jobs(folder, source, table, episode_set, keys, options):
     """Consecutive episodes whose frames will take about shard_mb."""
     size, field = options["image_size"], episode_set.fields[keys.image]
-    cost = table.steps * (BYTES_PER_PIXEL * size * size) if size else table.length
-    shard = ((np.cumsum(cost) - cost) // (options["shard_mb"] * 1e6)).astype(np.int64)
+    cost = (
+        np.full(len(table.frame_length), BYTES_PER_PIXEL * size**2) if size else table.frame_length
+    )
+    before = np.concatenate([[0], np.cumsum(cost, dtype=np.float64)])[table.first[:-1]]
+    shard = (before // (options["shard_mb"] * 1e6)).astype(np.int64)
     ends = [*np.flatnonzero(np.diff(shard)) + 1, len(table)]
     return [
         {

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 
 import av
 import numpy as np
@@ -325,6 +326,13 @@ def test_finished_and_other_folders(tmp_path, capsys):
     assert run(tmp_path / "v", tmp_path / "set") == 1
     assert "episodes" in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["set", "v"]
+
+
+def test_without_pyav_its_package_is_named(tmp_path, capsys, monkeypatch):
+    video(tmp_path / "v/a.mp4")
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert run(tmp_path / "v", tmp_path / "set") == 1
+    assert "needs PyAV: pip install '.[video]'" in capsys.readouterr().err
 
 
 WRONG = {
