@@ -212,10 +212,10 @@ def _share(done):
 
 def _progress(done, total, seconds):
     episodes, size = done[0], done[1]
-    left = f"{(total - episodes) * seconds / episodes:.0f} s left" if episodes else "starting"
+    left = f", {(total - episodes) * seconds / episodes:.0f} s left" if episodes else ""
     return (
-        f"{episodes} of {total} episodes, {episodes / seconds:.1f} episodes/s, "
-        f"{size / seconds / 1e6:.0f} MB/s, {left}"
+        f"{episodes} of {total} episodes, {size / 1e6:.0f} MB, "
+        f"{episodes / seconds:.1f} episodes/s, {size / seconds / 1e6:.0f} MB/s{left}"
     )
 
 

@@ -1,8 +1,8 @@
 """Folders of videos, or of folders of frames, become an RLDS set that every TFDS user can read.
 
 One video, or one folder of pictures, is one episode: steps with an image (JPEG), an instruction and
-three flags; and the file's path, control frequency and scene as metadata. Memory holds one frame
-and the JPEGs of one episode for every worker.
+three flags; and the file's path, control frequency and scene as metadata. A worker's memory holds
+one frame, and some four times the JPEGs of one episode.
 H W pixels.
 """
 
@@ -76,14 +76,12 @@ def write_shard(job, path):
         for episode in job["episodes"]:
             try:
                 for name, jpegs, size, hz in _pieces(job["root"], episode, options):
-                    record = _record(name, jpegs, hz, episode)
-                    write(record)
+                    write(_record(name, jpegs, hz, episode))
                     sizes.add(size)
                     counts["episodes"] += 1
                     counts["frames"] += len(jpegs)
                     counts["with_text"] += bool(episode["text"])
                     counts["seconds"] += 0.0 if math.isnan(hz) else len(jpegs) / hz
-                    shards.count(0, len(record))
             except DataError as error:
                 if options["on_corrupt"] == "error":
                     raise
@@ -168,6 +166,7 @@ def _piece(path, stored):
     piece, first, total = [], None, 0
     for jpeg, size in stored:
         first, total = first or size, total + len(jpeg)
+        shards.count(0, len(jpeg))
         piece.append(jpeg)
         if size != first:
             raise encode.unreadable(path, f"frames of {first} and of {size} pixels")

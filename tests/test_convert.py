@@ -268,6 +268,15 @@ def test_a_killed_worker(tmp_path):
         shards.run(jobs, kill_me, "tiny", {"workers": 2, "runner": "", "beam_options": ""})
 
 
+def test_a_line_of_progress(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(shards, "PERIOD", 0.0)
+    write(tmp_path / "tiny", episodes(2))
+    assert run(tmp_path / "tiny", tmp_path / "set", TINY_SHARDS) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "episodes/s" in line]
+    assert lines[-1].startswith("tiny: 4 of 4 episodes, 0 MB, ")
+    assert lines[-1].endswith("MB/s, 0 s left")
+
+
 def test_verify_names_what_is_damaged(tmp_path, capsys):
     write(tmp_path / "tiny", episodes(3))
     folder = tmp_path / "set"
