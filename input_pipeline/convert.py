@@ -110,11 +110,15 @@ def _table(dst, made):
         "left out": f"{made['lost']} unreadable, {made['dropped']} not successful",
         "frames": f"{made['frames']}, {made['frames'] / made['episodes']:.1f} an episode",
         "pixels": f"{', '.join(sizes[:4])} ({len(sizes)} sizes)" if sizes[1:] else "".join(sizes),
-        "time": f"{made['seconds'] / 3600:.3f} hours, of episodes whose frequency is known",
+        "time": f"{_duration(made['seconds'])}, of episodes whose frequency is known",
         "on disk": f"{made['bytes'] / 1e6:.1f} MB, {made['bytes'] / made['frames']:.0f} B a frame",
     }
     lines = [f"  {name:<9} {value or 'not the same everywhere'}" for name, value in rows.items()]
     return "\n".join([f"{dst}: finished", *lines, *(f"  left out: {why}" for why in made["why"])])
+
+
+def _duration(seconds):
+    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 3600:.1f} hours"
 
 
 if __name__ == "__main__":

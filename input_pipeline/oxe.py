@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import difflib
 import math
+import signal
 import sys
 import textwrap
 
@@ -204,4 +205,5 @@ def _text(value):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it quietly
     main()

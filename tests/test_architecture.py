@@ -34,9 +34,7 @@ FLOORS = {
     "analysis": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline", "sklearn", "umap", "pyarrow"},
 }  # fmt: skip
 FORBIDDEN = {"lam": {"lam.convert"}}  # although of the same package
-TENSORFLOW_FILES = {
-    "input_pipeline.stream", "input_pipeline.videos", "input_pipeline.tabletop.builder",
-}  # fmt: skip
+TENSORFLOW_FILES = {"input_pipeline.stream", "input_pipeline.tabletop.builder"}
 LONG_FUNCTIONS = {("lam.train", "train_and_evaluate"): 100}
 LIGHT = ("lam.ops", "lam.models", "lam.tasks", "lam.convert", "lam.api", "lam.load", "lam.errors")
 
