@@ -72,8 +72,8 @@ def _episodes(episode_set, file, keys, check):
     path, record = episode_set.files[file], episode_set.skips[file]
     end = record + episode_set.lengths[file]
     try:
-        for read in walk(path, record, end, check):
-            yield record, _episode(episode_set, file, record, keys, read)
+        for read in walk(path, record, end):
+            yield record, _episode(episode_set, file, record, keys, read, check)
             record += 1
         problem = f"the file holds {record} records"
     except (ValueError, OSError) as error:
@@ -82,9 +82,9 @@ def _episodes(episode_set, file, keys, check):
         yield lost, _unreadable(f"{path}: record {lost} of {end}", problem)
 
 
-def _tfrecords(path, skip, end, check):
-    """Of each of the records skip..end-1 a function that returns (buffer, start, stop) of its
-    payload; ValueError where the file is damaged."""
+def _tfrecords(path, skip, end):
+    """Of each of the records skip..end-1 a function of `check` (its checksum, too) that returns
+    (buffer, start, stop) of its payload; ValueError where the file is damaged."""
     with _mapped(path) as buffer:
         place = kept = 0
         for record in range(end):
@@ -99,7 +99,7 @@ def _tfrecords(path, skip, end, check):
             if stop + FOOT > len(buffer):
                 raise ValueError(f"corrupted record at {place}: cut off")
             if record >= skip:
-                yield functools.partial(_payload, buffer, start, stop, check)
+                yield functools.partial(_payload, buffer, start, stop)
             place = stop + FOOT
             if place - kept > KEPT and isinstance(buffer, mmap.mmap):
                 kept = place // mmap.PAGESIZE * mmap.PAGESIZE
@@ -142,11 +142,10 @@ def _masked_crc(data):
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _array_records(path, skip, end, check):
+def _array_records(path, skip, end):
     """As `_tfrecords`; the format checks its own checksums."""
     from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-    del check
     try:
         stored = ArrayRecordDataSource([path])
     except Exception as error:  # the library's own
@@ -155,7 +154,8 @@ def _array_records(path, skip, end, check):
         yield functools.partial(_stored, stored, record)
 
 
-def _stored(stored, record):
+def _stored(stored, record, check):
+    del check
     try:
         payload = stored[record]
     except Exception as error:  # the library's own
@@ -163,11 +163,11 @@ def _stored(stored, record):
     return payload, 0, len(payload)
 
 
-def _episode(episode_set, file, record, keys, read):
+def _episode(episode_set, file, record, keys, read, check):
     """Columns of the table, None or DataError; see `_episodes`."""
     where = f"{episode_set.files[file]}: record {record}"
     try:
-        buffer, start, stop = read()
+        buffer, start, stop = read(check)
         found = example.entries(buffer, start, stop)
         if keys.success and not _number(buffer, found, keys.success, where):
             return None
@@ -183,11 +183,16 @@ def _episode(episode_set, file, record, keys, read):
             "key": _text(buffer, found.get(keys.episode)) or label,
             "scene": scene and scene_of(scene, keys.scene_pattern),
         }
-    except DataError as error:
-        return error
+    except (DataError, ValueError) as error:
+        problem = error
+    try:
+        read(True)  # what makes no sense may be damaged
     except ValueError as error:
-        end = episode_set.skips[file] + episode_set.lengths[file]
-        return _unreadable(f"{where} of {end}", _first(error))
+        problem = error
+    if isinstance(problem, DataError):
+        return problem
+    end = episode_set.skips[file] + episode_set.lengths[file]
+    return _unreadable(f"{where} of {end}", _first(problem))
 
 
 def _steps(buffer, found, keys, fields, where):
