@@ -1,8 +1,9 @@
 """An encoded camera image (JPEG or PNG) -> RGB uint8 [size,size,3], quickly and without TensorFlow.
 
 A JPEG shrinks in the decoder as far as it may, with the fast integer transform and plain chroma
-upsampling; what is left is bilinear with half-pixel centres, or the mean over areas where a side
-shrinks by more than 1.5 and none grows. `stream.py` does the same in TensorFlow, within one level.
+upsampling where it ends up smaller; what is left is bilinear with half-pixel centres, or the mean
+over areas where a side shrinks by more than 1.5 and none grows. `stream.py` does the same in
+TensorFlow, within one level.
 """
 
 import functools
@@ -27,7 +28,13 @@ def ratio(shape, encoding, size):
     return max(r for r in (1, 2, 4, 8) if r == 1 or 16 * min(shape[:2]) >= 15 * r * size)
 
 
-def into(encoded, frame_HWC, ratio=1, swap=False):
+def fast(shape, size):
+    """Whether the quick integer transform and plain chroma are good enough for images of `shape`
+    (H, W, 3): where they end up smaller, so that their errors are averaged."""
+    return None not in shape[:2] and max(shape[:2]) > size
+
+
+def into(encoded, frame_HWC, ratio=1, swap=False, fast=False):
     """Decodes and resizes the bytes `encoded` into frame_HWC, a C-contiguous uint8 [size,size,3].
 
     Grey, palette and transparent images become plain RGB; swap: exchanges red and blue.
@@ -35,7 +42,7 @@ def into(encoded, frame_HWC, ratio=1, swap=False):
     """
     size = len(frame_HWC)
     if encoded.startswith(JPEG):
-        image_HWC = _jpeg(encoded, frame_HWC, ratio, swap)
+        image_HWC = _jpeg(encoded, frame_HWC, ratio, swap, fast)
     elif encoded.startswith(PNG):
         image_HWC = _png(encoded, swap)
     else:
@@ -70,7 +77,7 @@ def first_line(error):
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _jpeg(encoded, frame_HWC, ratio, swap):
+def _jpeg(encoded, frame_HWC, ratio, swap, fast):
     """The image uint8 [h,w,3], in a buffer of this thread, or in frame_HWC where it fits."""
     import simplejpeg
 
@@ -81,8 +88,8 @@ def _jpeg(encoded, frame_HWC, ratio, swap):
     return simplejpeg.decode_jpeg(
         encoded,
         colorspace="BGR" if swap else "RGB",
-        fastdct=True,
-        fastupsample=True,
+        fastdct=fast,
+        fastupsample=fast,
         min_height=height,
         min_width=width,
         min_factor=ratio,

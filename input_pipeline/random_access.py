@@ -43,6 +43,7 @@ class _Store:
         self.source, self.files = source, source.episode_set.files
         field = source.episode_set.fields[source.keys.image]
         self.ratio = decode.ratio(field.shape, field.encoding, size)
+        self.fast = decode.fast(field.shape, size)
         self._plain = source.episode_set.storage == "tfrecord"
         self._open, self._lock = {}, threading.Lock()
 
@@ -162,7 +163,7 @@ def _fill(stores, work, frames_BTHWC):
                 if frame[:3] != known:
                     known, record = frame[:3], store.read(frame)
                 encoded = record[frame.start : frame.start + frame.length]
-            swap = store.source.keys.swap
-            decode.into(encoded, frames_BTHWC[frame.row, frame.t], store.ratio, swap)
+            place_HWC = frames_BTHWC[frame.row, frame.t]
+            decode.into(encoded, place_HWC, store.ratio, store.source.keys.swap, store.fast)
         except Exception as error:
             raise decode.unreadable(store.source, frame.episode, frame.step, error) from error

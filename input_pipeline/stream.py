@@ -104,9 +104,10 @@ def _dataset(tf, feeds, order, layout, row, size):
 
 
 def _way(source, size):
-    """How images of a source are decoded: (ratio, swap)."""
+    """How images of a source are decoded: (ratio, swap, fast)."""
     field = source.episode_set.fields[source.keys.image]
-    return decode.ratio(field.shape, field.encoding, size), source.keys.swap
+    ratio = decode.ratio(field.shape, field.encoding, size)
+    return ratio, source.keys.swap, decode.fast(field.shape, size)
 
 
 def _rows(tf, feed, kind, layout):
@@ -169,7 +170,7 @@ def _read_chunk(tf, files, threads, file, offset, begin, end, start, length):
 
 
 def _record(tf, file, offset):
-    """Dataset of one element: the payload of the record that begins there, its checksum verified."""
+    """Dataset of one element: the payload of the record that begins there, verified."""
     stored = tf.raw_ops.TFRecordDatasetV2(
         filenames=file[None],
         compression_type="",
@@ -180,11 +181,11 @@ def _record(tf, file, offset):
 
 
 def _decode_row(tf, kinds, layout, encoded_T, kind):
-    """Encoded frames, string [T] -> uint8 [T,H,W,3]; kind: which of `kinds` (ratio, swap)."""
+    """Encoded frames, string [T] -> uint8 [T,H,W,3]; kind: which of `kinds`, see `_way`."""
     size = layout.image_size
 
-    def decoded(ratio, swap):
-        images = [_decode(tf, encoded_T[t], size, ratio, swap) for t in range(layout.frames)]
+    def decoded(*way):
+        images = [_decode(tf, encoded_T[t], size, *way) for t in range(layout.frames)]
         return tf.stack(images)
 
     if len(kinds) == 1:
@@ -192,12 +193,14 @@ def _decode_row(tf, kinds, layout, encoded_T, kind):
     return tf.switch_case(kind, [functools.partial(decoded, *way) for way in kinds])
 
 
-def _decode(tf, encoded, size, ratio, swap):
+def _decode(tf, encoded, size, ratio, swap, fast):
     """An encoded image -> RGB uint8 [size,size,3], as `decode.into` does it."""
+
+    method = "INTEGER_FAST" if fast else "INTEGER_ACCURATE"
 
     def jpeg():
         return tf.io.decode_jpeg(
-            encoded, channels=3, ratio=ratio, dct_method="INTEGER_FAST", fancy_upscaling=False
+            encoded, channels=3, ratio=ratio, dct_method=method, fancy_upscaling=not fast
         )
 
     image_HWC = tf.cond(tf.io.is_jpeg(encoded), jpeg, functools.partial(_decode_png, tf, encoded))
