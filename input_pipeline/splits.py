@@ -254,18 +254,19 @@ def _compare(train, held, title, options):
 
 def _describe(sources, data, show):
     """Groups and exact counts of every split of every source, at most 80 columns."""
-    from input_pipeline import near_duplicates, report, shares
+    from input_pipeline import near_duplicates, report
 
     lines = [f"{'source':<20}{'split':>6}{'groups':>10}{'episodes':>11}{'frames':>15}{'pairs':>17}"]
     for source in sources:
-        counts = report.counts(source, "train", 0, shares.span(source, data)[1])
+        steps, note = _span(source, data)
+        counts = report.counts(source, "train", 0, steps)
         for name, row in counts["splits"].items():
             lines.append(
                 f"{source.name[:19]:<20}{name:>6}{row['groups']:>10,}{row['episodes']:>11,}"
                 f"{row['frames']:>15,}{row['pairs']:>17,}"
             )
         left_out = [f"{counts[why]} {why}" for why in ("short", "corrupt", "dropped", "unused")]
-        lines.append(f"  left out: {', '.join(left_out)}")
+        lines += [f"  left out: {', '.join(left_out)}", *note]
         for number, name in enumerate(SPLITS[1:], 1):
             groups = np.unique(source.group[source.split == number])
             shown = [near_duplicates.shortened(source.groups[group], 60) for group in groups[:show]]
@@ -273,6 +274,15 @@ def _describe(sources, data, show):
             text = f"{name} groups: {', '.join(shown + more) or 'none'}"
             lines += textwrap.wrap(text, 78, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(lines)
+
+
+def _span(source, data):
+    """Steps between the frames of a pair, 1 where nothing tells; lines that say so."""
+    from input_pipeline import shares
+
+    if data["gap"] or np.isfinite(source.rate).any():
+        return shares.span(source, data)[1], []
+    return 1, ["  pairs of neighbours: no control frequency is known (--hz or --gap tells)"]
 
 
 if __name__ == "__main__":
