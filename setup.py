@@ -51,6 +51,14 @@ setup(
         "beam": ["apache-beam"],
         "text": ["transformers>=5"],
         "oracles": ["torch==2.13.0", "einops"],
-        "dev": ["av", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "setuptools"],
+        "dev": [
+            "av",
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "hypothesis",
+            "ruff",
+            "setuptools",
+        ],
     },
 )

@@ -78,7 +78,7 @@ def test_setup_asks_for_what_the_checkout_uses():
     text = (ROOT / "setup.py").read_text()
     block = text[text.index("install_requires") : text.index("extras_require")]
     asked = set(re.findall(r"""^\s+["']([\w-]+)""", block, re.MULTILINE))
-    tools = {"pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "setuptools"}
+    tools = {"av", "pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "setuptools"}
     assert asked == names_of("requirements.in") - tools
 
 
