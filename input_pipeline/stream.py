@@ -52,14 +52,14 @@ class _Feed:
     def __init__(self, tf, source, order, s, row):
         self.source, self.s, self._order = source, s, order
         self._begin = self._end = int(order.position(row)[s])
-        self.queue = tf.queue.FIFOQueue(2**31 - 1, [tf.int64] * 7)
+        self.queue = tf.queue.FIFOQueue(2**31 - 1, [tf.string, *[tf.int64] * 6])
 
     def fill(self, position):
         """Hands over the chunks of the source's rows before position[s] and one more."""
         while self._begin <= position[self.s]:
             self._begin, self._end = self._end, self._order.chunk_end(self.s, self._end)
             rows = np.arange(self._begin, self._end)
-            self.queue.enqueue(_chunk(self.source.table, *self._order.visits(self.s, rows)))
+            self.queue.enqueue(_chunk(self.source, *self._order.visits(self.s, rows)))
 
 
 @functools.cache
@@ -82,62 +82,54 @@ def _dataset(tf, feeds, order, layout, row, size):
     """The batches from row number `row` on, as a tf.data.Dataset."""
     ways = [_way(feed.source, layout.image_size) for feed in feeds]
     kinds = sorted(set(ways))
-    streams = [
-        _rows(tf, feed, kinds.index(way), layout) for feed, way in zip(feeds, ways, strict=True)
-    ]
+    # as functions of TensorFlow they are traced once for all sources
+    read = tf.function(functools.partial(_read_chunk, tf, layout.threads), autograph=False)
+    rows = tf.function(functools.partial(_rows, tf), autograph=False)
+    streams = []
+    for feed, way in zip(feeds, ways, strict=True):
+        chunk = functools.partial(_dequeue, tf, feed.queue, kinds.index(way), layout.frames)
+        chunks = tf.data.Dataset.from_tensors(0).repeat().map(chunk)
+        streams.append(chunks.map(read).prefetch(1).flat_map(rows))
     dataset = streams[0]
     if len(streams) > 1:
         live = [feed.s for feed in feeds]
         cycle = np.searchsorted(live, np.roll(order.cycle, -(row % len(order.cycle))))
         choice = tf.data.Dataset.from_tensor_slices(cycle).repeat()
         dataset = tf.data.Dataset.choose_from_datasets(streams, choice)
-    finish = functools.partial(_decode_row, tf, kinds, layout)
+    finish = tf.function(functools.partial(_decode_row, tf, kinds, layout), autograph=False)
     dataset = dataset.map(finish, num_parallel_calls=layout.threads, deterministic=True)
-    dataset = dataset.batch(size, drop_remainder=True).prefetch(2)
+    return dataset.batch(size, drop_remainder=True).prefetch(2).with_options(_options(tf, layout))
+
+
+def _options(tf, layout):
     options = tf.data.Options()
     options.deterministic = True
     options.threading.private_threadpool_size = layout.threads
     options.threading.max_intra_op_parallelism = 1
     options.autotune.enabled = False
+    options.experimental_optimization.apply_default_optimizations = False
     options.experimental_warm_start = True  # every source reads its first chunk at once
-    return dataset.with_options(options)
+    return options
 
 
 def _way(source, size):
-    """How images of a source are decoded: (ratio, swap, fast)."""
+    """How images of a source are decoded: (ratio, swap, fast, whether the set says JPEG)."""
     field = source.episode_set.fields[source.keys.image]
     ratio = decode.ratio(field.shape, field.encoding, size)
-    return ratio, source.keys.swap, decode.fast(field.shape, size)
+    return ratio, source.keys.swap, decode.fast(field.shape, size), field.encoding == "jpeg"
 
 
-def _rows(tf, feed, kind, layout):
-    """Dataset of the rows of a source: encoded frames, string [T], and `kind`, int32."""
-    files = tf.constant(list(feed.source.episode_set.files))
-
-    def chunk(_):
-        *columns, places_NT = feed.queue.dequeue()
-        columns = [tf.ensure_shape(column, [None]) for column in columns]
-        places_NT = tf.ensure_shape(places_NT, [None, layout.frames])
-        return _read_chunk(tf, files, layout.threads, *columns), places_NT
-
-    def rows(frames_M, places_NT):
-        places = tf.data.Dataset.from_tensor_slices(places_NT)
-        return places.map(lambda places_T: (tf.gather(frames_M, places_T), kind))
-
-    endless = tf.data.Dataset.from_tensors(0).repeat()
-    return endless.map(chunk).prefetch(1).flat_map(rows)
-
-
-def _chunk(table, episode_N, times_NT):
-    """What a chunk of these rows needs: file, offset, begin, end int64 [E] (begin:end are the
-    frames of an episode); start, length int64 [M] (bytes of a frame in its record); places int64
-    [N,T] (of the rows' frames, 0..M-1)."""
+def _chunk(source, episode_N, times_NT):
+    """What a chunk of these rows needs: file (bytes), offset, begin, end int64 [E] (begin:end are
+    the frames of an episode); start, length int64 [M] (bytes of a frame in its record); places
+    int64 [N,T] (of the rows' frames, 0..M-1)."""
+    table = source.table
     frame_NT = table.first[episode_N][:, None] + times_NT
     frame_M, places_NT = np.unique(frame_NT, return_inverse=True)
     owner_M = np.searchsorted(table.first, frame_M, "right") - 1
     episode_E, begin_E, count_E = np.unique(owner_M, return_index=True, return_counts=True)
     return (
-        table.file[episode_E].astype(np.int64),
+        [source.episode_set.files[file] for file in table.file[episode_E]],
         table.offset[episode_E] - HEADER,
         begin_E,
         begin_E + count_E,
@@ -147,15 +139,22 @@ def _chunk(table, episode_N, times_NT):
     )
 
 
-def _read_chunk(tf, files, threads, file, offset, begin, end, start, length):
-    """The encoded frames of a chunk, string [M]."""
+def _dequeue(tf, queue, kind, frames, _):
+    """The next `_chunk` of a source, and `kind`."""
+    *columns, places_NT = queue.dequeue()
+    columns = [tf.ensure_shape(column, [None]) for column in columns]
+    return *columns, tf.ensure_shape(places_NT, [None, frames]), kind
+
+
+def _read_chunk(tf, threads, file, offset, begin, end, start, length, places_NT, kind):
+    """The encoded frames of a chunk, string [M]; places_NT and kind as they came."""
 
     def episode(file, offset, begin, end):
         def frames(record):
             wanted = tf.data.Dataset.from_tensor_slices((start[begin:end], length[begin:end]))
             return wanted.map(lambda first, count: tf.strings.substr(record, first, count))
 
-        return _record(tf, tf.gather(files, file), offset).flat_map(frames)
+        return _record(tf, file, offset).flat_map(frames)
 
     episodes = tf.data.Dataset.from_tensor_slices((file, offset, begin, end))
     count = tf.size(start, tf.int64)
@@ -166,7 +165,14 @@ def _read_chunk(tf, files, threads, file, offset, begin, end, start, length):
             episode, threads, block_length=count, num_parallel_calls=threads, deterministic=True
         )
     # an episode that is not there would move all frames after it: reshape is an error then
-    return tf.reshape(frames.batch(count).get_single_element(), tf.shape(start))
+    frames_M = tf.reshape(frames.batch(count).get_single_element(), tf.shape(start))
+    return frames_M, places_NT, kind
+
+
+def _rows(tf, frames_M, places_NT, kind):
+    """Dataset of the rows of a chunk: encoded frames, string [T], and kind."""
+    places = tf.data.Dataset.from_tensor_slices(places_NT)
+    return places.map(lambda places_T: (tf.gather(frames_M, places_T), kind))
 
 
 def _record(tf, file, offset):
@@ -182,28 +188,29 @@ def _record(tf, file, offset):
 
 def _decode_row(tf, kinds, layout, encoded_T, kind):
     """Encoded frames, string [T] -> uint8 [T,H,W,3]; kind: which of `kinds`, see `_way`."""
-    size = layout.image_size
 
     def decoded(*way):
-        images = [_decode(tf, encoded_T[t], size, *way) for t in range(layout.frames)]
-        return tf.stack(images)
+        times = range(layout.frames)
+        return tf.stack([_decode(tf, encoded_T[t], layout.image_size, *way) for t in times])
 
     if len(kinds) == 1:
         return decoded(*kinds[0])
     return tf.switch_case(kind, [functools.partial(decoded, *way) for way in kinds])
 
 
-def _decode(tf, encoded, size, ratio, swap, fast):
-    """An encoded image -> RGB uint8 [size,size,3], as `decode.into` does it."""
+def _decode(tf, encoded, size, ratio, swap, fast, is_jpeg):
+    """An encoded image -> RGB uint8 [size,size,3], as `decode.into` does it.
 
-    method = "INTEGER_FAST" if fast else "INTEGER_ACCURATE"
-
-    def jpeg():
-        return tf.io.decode_jpeg(
-            encoded, channels=3, ratio=ratio, dct_method=method, fancy_upscaling=not fast
+    Despite its name decode_jpeg decodes PNG as well; `ratio` and `fast` mean nothing there.
+    """
+    with tf.control_dependencies([] if is_jpeg else _checks(tf, encoded)):
+        image_HWC = tf.io.decode_jpeg(
+            encoded,
+            channels=3,
+            ratio=ratio,
+            dct_method="INTEGER_FAST" if fast else "INTEGER_ACCURATE",
+            fancy_upscaling=not fast,
         )
-
-    image_HWC = tf.cond(tf.io.is_jpeg(encoded), jpeg, functools.partial(_decode_png, tf, encoded))
     height, width = tf.shape(image_HWC)[0], tf.shape(image_HWC)[1]
     fits = tf.logical_and(height == size, width == size)
     resize = functools.partial(_resize, tf, image_HWC, height, width, size)
@@ -211,14 +218,12 @@ def _decode(tf, encoded, size, ratio, swap, fast):
     return square_HWC[..., ::-1] if swap else square_HWC
 
 
-def _decode_png(tf, encoded):
-    place = decode.PNG_DEPTH
-    checks = (
-        tf.strings.substr(encoded, 0, len(decode.PNG)) == decode.PNG,
-        tf.strings.substr(encoded, place, 1) != b"\x10",
-    )
-    with tf.control_dependencies([tf.debugging.Assert(ok, ["no PNG of 8 bits"]) for ok in checks]):
-        return tf.io.decode_png(encoded, channels=3)
+def _checks(tf, encoded):
+    """Fails unless it is a JPEG or a PNG of 8 bits a channel."""
+    is_png = tf.strings.substr(encoded, 0, len(decode.PNG)) == decode.PNG
+    eight_bits = tf.strings.substr(encoded, decode.PNG_DEPTH, 1) != b"\x10"
+    good = tf.logical_or(tf.io.is_jpeg(encoded), tf.logical_and(is_png, eight_bits))
+    return [tf.debugging.Assert(good, ["neither a JPEG nor a PNG of 8 bits a channel"])]
 
 
 def _resize(tf, image_HWC, height, width, size):
