@@ -107,7 +107,6 @@ def _options(tf, layout):
     options.threading.private_threadpool_size = layout.threads
     options.threading.max_intra_op_parallelism = 1
     options.autotune.enabled = False
-    options.experimental_optimization.apply_default_optimizations = False
     options.experimental_warm_start = True  # every source reads its first chunk at once
     return options
 
