@@ -72,7 +72,8 @@ def open_set(path, split=""):
     except DataError:
         raise
     except Exception as error:  # each file system has its own
-        raise DataError(f"{folder}: cannot be opened: {_first(error)}; check its files") from error
+        check = "the network and config.data.root" if is_remote(path) else "its files"
+        raise DataError(f"{folder}: cannot be opened: {_first(error)}; check {check}") from error
 
 
 def is_remote(path):
