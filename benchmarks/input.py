@@ -22,6 +22,7 @@ import input_data
 
 HERE = Path(__file__).resolve().parent
 GAP = 5  # steps
+CORES = sorted(os.sched_getaffinity(0))[-2:]  # pinned to the last, scaled to the last two
 BATCH, SIZE = 32, 256
 # case: (set, backend, pairs per episode, floor and aim in pairs per CPU-second)
 RATES = {
@@ -69,7 +70,7 @@ def data_config(options, name, backend, pairs="all"):
     }
 
 
-def child(kind, data, cores=(0,), **job):
+def child(kind, data, cores=CORES[-1:], **job):
     """What `input_cases.py` finds in a process of its own; ChildError tells what stopped it."""
     job = {"kind": kind, "data": data, "cores": list(cores), "batch_size": BATCH, **job}
     path = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -121,7 +122,7 @@ def two_cores(options, backend):
     data, runs = data_config(options, SETS[backend], backend), {1: [], 2: []}
     for _ in range(2):
         for count in runs:
-            runs[count].append(child("rate", data, range(count), seconds=options.seconds / 2))
+            runs[count].append(child("rate", data, CORES[-count:], seconds=options.seconds / 2))
     one, two = (
         {key: sum(run[key] for run in runs[count]) / 2 for key in runs[count][0]} for count in runs
     )

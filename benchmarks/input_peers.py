@@ -27,10 +27,11 @@ def tensorflow():
 
 
 def naive(folder, batch_size, image_size, gap, pairs_per_episode="1"):
-    """Batches float32 [B,2,H,W,3] in 0..1 by a Python generator over decoded steps.
+    """Batches by a Python generator over decoded steps; frames float32 [B,2,H,W,3] in 0..1.
 
     The usual first version: TFDS decodes every frame, the steps become a list, all frames are
     resized, and the pairs that are wanted ("1" at random, or "all") go through a shuffle buffer.
+    Besides frames a batch has action, state and text, as ours has.
     """
     tf = tensorflow()
     import tensorflow_datasets as tfds
@@ -48,18 +49,33 @@ def naive(folder, batch_size, image_size, gap, pairs_per_episode="1"):
                 if frames.shape[1:3] != (image_size, image_size):
                     frames = tf.cast(tf.image.resize(frames, [image_size] * 2), tf.uint8)
                 frames_THWC = frames.numpy()
+                action_TA = np.stack([step["action"].numpy() for step in steps])
+                state_TS = np.stack([step["observation"]["state"].numpy() for step in steps])
+                text = steps[0]["language_instruction"].numpy()
                 starts = range(len(steps) - gap)
                 for t in [draw.choice(starts)] if pairs_per_episode == "1" else starts:
-                    yield np.stack([frames_THWC[t], frames_THWC[t + gap]])
+                    yield {
+                        "frames": np.stack([frames_THWC[t], frames_THWC[t + gap]]),
+                        "action": action_TA[t : t + gap].sum(axis=0),
+                        "state": state_TS[t],
+                        "text": text,
+                    }
 
-    spec = tf.TensorSpec((2, image_size, image_size, 3), tf.uint8)
+    step = episodes.element_spec["steps"].element_spec
+    spec = {
+        "frames": tf.TensorSpec((2, image_size, image_size, 3), tf.uint8),
+        "action": step["action"],
+        "state": step["observation"]["state"],
+        "text": tf.TensorSpec((), tf.string),
+    }
     stored = tf.data.Dataset.from_generator(pairs, output_signature=spec)
     stored = stored.shuffle(NAIVE_BUFFER, seed=0).prefetch(tf.data.AUTOTUNE)
     waiting = []
     for pair in stored:
-        waiting.append(pair.numpy().astype(np.float32) / 255.0)
+        pair = {key: value.numpy() for key, value in pair.items()}
+        waiting.append(pair | {"frames": pair["frames"].astype(np.float32) / 255.0})
         if len(waiting) == batch_size:
-            yield np.stack(waiting)
+            yield {key: np.stack([one[key] for one in waiting]) for key in spec}
             waiting = []
 
 
