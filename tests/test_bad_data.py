@@ -58,7 +58,7 @@ def test_a_data_file_that_is_missing(tmp_path):
         ("{tiny}@train[:90%", "not understood"),
         ("{tiny}@nothing", "nothing"),
         ("bridge_datasett", "did you mean bridge_dataset?"),
-        ("{tiny}:1.5,tabletop:proportionate", "sum to 1.5 and leave nothing"),
+        ("{tiny}:1.5,{tiny}@train[:50%]:proportionate", "sum to 1.5 and leave nothing"),
     ],
 )
 def test_sources_that_cannot_be_meant(tiny, sources, words):
