@@ -143,8 +143,8 @@ def film(key, frames_2HWC):
     wave = jnp.sin((slope_x * x + slope_y * y) / frames.shape[1] + phase)
     shade = 1 + happens[1] * 0.15 * centred[12] * wave[..., None]
     frames = frames.at[1].multiply(exposure * shade).at[1].add(happens[0] * 0.05 * centred[13])
-    width = 0.6 + 0.3 * centred[14]
-    frames = jax.vmap(_blur)(frames, jnp.stack([width, width + happens[2] * 0.4 * centred[15]]))
+    width = 0.6 + 0.3 * centred[14] + jnp.stack([0.0, happens[2] * 0.4 * centred[15]])
+    frames = jax.vmap(_blur)(frames, jnp.maximum(width, 0.2))
     strength = happens[3] * 6 / 255 * chances[20]
     return frames + strength * jax.random.normal(noise_key, frames.shape)
 

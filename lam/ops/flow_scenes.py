@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-LAYERS = 11
+LAYERS, FIRST_LINK = 11, 5
 CANVASES = 3
 STILL = 0.08  # share of pairs in which nothing moves
 CAMERA = 0.5  # share of the others in which the camera moves
@@ -235,7 +235,7 @@ def _looks(key, metal_L, texels):
     metal = metal_L[:, None]
     grey = _range(chances[0], 0.1, 0.9)[:, None]
     base = jnp.clip(grey + 0.1 * normal[:, 0], 0.02, 0.98)
-    paint = base[LAYERS - 1 - 5] + 0.05 * normal[:, 0]
+    paint = base[FIRST_LINK] + 0.05 * normal[:, 0]
     base = jnp.where((metal > 0) & (grey > 0.3), paint, base)
     contrast = _log_range(chances[1:4].T, 0.06, 0.8) * (1 - 0.6 * metal)
     used = (chances[4:7] < np.float32([[0.85], [0.45], [0.4]])).T
