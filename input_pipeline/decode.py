@@ -81,20 +81,22 @@ def _jpeg(encoded, frame_HWC, ratio, swap, fast):
     """The image uint8 [h,w,3], in a buffer of this thread, or in frame_HWC where it fits."""
     import simplejpeg
 
-    height, width, _, _ = simplejpeg.decode_jpeg_header(encoded)
-    height, width = -(-height // ratio), -(-width // ratio)
-    fits = frame_HWC.shape[:2] == (height, width)
-    buffer = frame_HWC.reshape(-1) if fits else _buffer(height * width * 3)
-    return simplejpeg.decode_jpeg(
-        encoded,
-        colorspace="BGR" if swap else "RGB",
-        fastdct=fast,
-        fastupsample=fast,
-        min_height=height,
-        min_width=width,
-        min_factor=ratio,
-        buffer=buffer,
-    )
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(encoded)
+        height, width = -(-height // ratio), -(-width // ratio)
+        fits = frame_HWC.shape[:2] == (height, width)
+        return simplejpeg.decode_jpeg(
+            encoded,
+            colorspace="BGR" if swap else "RGB",
+            fastdct=fast,
+            fastupsample=fast,
+            min_height=height,
+            min_width=width,
+            min_factor=ratio,
+            buffer=frame_HWC.reshape(-1) if fits else _buffer(height * width * 3),
+        )
+    except ValueError as error:
+        raise ValueError(f"its {len(encoded)} bytes of JPEG are damaged: {error}") from error
 
 
 def _png(encoded, swap):

@@ -12,6 +12,7 @@ import itertools
 import logging
 import os
 import sys
+import weakref
 
 import numpy as np
 
@@ -31,28 +32,35 @@ def batches(sources, order, layout, first, size):
     """
     tf = _tensorflow()
     feeds = [_Feed(tf, sources[s], order, int(s), first * size) for s in np.unique(order.cycle)]
-    iterator = None
-    for number in itertools.count(first):
+    ahead = AHEAD + layout.threads // size
+    try:
+        iterator = None
+        for number in itertools.count(first):
+            for feed in feeds:
+                feed.fill(order.position((number + ahead) * size))
+            if iterator is None:
+                dataset = _dataset(tf, feeds, order, layout, first * size, size)
+                iterator = dataset.as_numpy_iterator()
+            try:
+                frames_BTHWC = next(iterator)
+            except tf.errors.OpError as error:
+                raise _blame(tf, sources, order, layout, number * size, size, error) from error
+            yield frames_BTHWC
+    finally:
         for feed in feeds:
-            feed.fill(order.position((number + AHEAD) * size))
-        if iterator is None:
-            dataset = _dataset(tf, feeds, order, layout, first * size, size)
-            iterator = dataset.as_numpy_iterator()
-        try:
-            frames_BTHWC = next(iterator)
-        except tf.errors.OpError as error:
-            raise _blame(tf, sources, order, layout, number * size, size, error) from error
-        yield frames_BTHWC
+            feed.close()
 
 
 class _Feed:
     """The chunks of one source, handed to tf.data through a queue, so that no thread of TensorFlow
-    ever waits for Python (one that does cannot be stopped)."""
+    ever waits for Python (one that does cannot be stopped). It must be closed before TensorFlow's
+    iterator goes, which may crash where it waits for a chunk; the end of the program does so."""
 
     def __init__(self, tf, source, order, s, row):
         self.source, self.s, self._order = source, s, order
         self._begin = self._end = int(order.position(row)[s])
         self.queue = tf.queue.FIFOQueue(2**31 - 1, [tf.string, *[tf.int64] * 6])
+        self.close = weakref.finalize(self, self.queue.close)
 
     def fill(self, position):
         """Hands over the chunks of the source's rows before position[s] and one more."""

@@ -1,21 +1,14 @@
 """One rule for pixels: sizes, colours and formats, and that both readers follow it."""
 
+import concurrent.futures
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
+from reader_fixtures import encoded
 
 from input_pipeline import decode
-
-
-def encoded(picture, kind="jpeg", **options):
-    """An array uint8 [H,W,3] or a Pillow image as the bytes of a file."""
-    if isinstance(picture, np.ndarray):
-        picture = Image.fromarray(picture)
-    stream = io.BytesIO()
-    picture.save(stream, kind, **options)
-    return stream.getvalue()
 
 
 def decoded(data, size, ratio=1, swap=False, fast=False):
@@ -83,7 +76,16 @@ def test_channels_are_rgb_or_changed_over(kind, size):
 
 
 @pytest.mark.parametrize(
-    ("mode", "kind"), [("L", "png"), ("L", "jpeg"), ("RGBA", "png"), ("P", "png"), ("1", "png")]
+    ("mode", "kind"),
+    [
+        ("L", "png"),
+        ("L", "jpeg"),
+        ("RGBA", "png"),
+        ("P", "png"),
+        ("1", "png"),
+        ("LA", "png"),
+        ("CMYK", "jpeg"),
+    ],
 )
 def test_other_channel_counts_become_rgb(mode, kind):
     picture = Image.new("RGB", (60, 60), (255, 255, 255)).convert(mode)
@@ -97,6 +99,8 @@ def test_other_channel_counts_become_rgb(mode, kind):
         (b"no image at all", "neither JPEG nor PNG"),
         (b"", "neither JPEG nor PNG"),
         (encoded(smooth(32, 32), "png")[:200], "damaged"),
+        (encoded(smooth(64, 64))[:-300], "Premature end"),
+        (b"\xff\xd8\xff", "3 bytes of JPEG are damaged"),
         (encoded(Image.new("I;16", (8, 8)), "png"), "16 bits"),
     ],
 )
@@ -109,3 +113,36 @@ def test_stripes_are_averaged_when_they_shrink():
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 200
     assert np.abs(decoded(encoded(stripes, "png"), 8).astype(int) - 100).max() <= 1
+
+
+def test_what_is_not_averaged_is_bilinear_between_the_centres_of_pixels():
+    noise_HWC = np.random.default_rng(0).integers(256, size=(60, 44, 3), dtype=np.uint8)
+    rows, columns = (
+        np.clip((np.arange(40) + 0.5) * side / 40 - 0.5, 0, side - 1) for side in (60, 44)
+    )
+    top, left = rows.astype(int), columns.astype(int)
+    bottom, right = np.minimum(top + 1, 59), np.minimum(left + 1, 43)
+    down, across = (rows - top)[:, None, None], (columns - left)[None, :, None]
+    upper = noise_HWC[top][:, left] * (1 - across) + noise_HWC[top][:, right] * across
+    lower = noise_HWC[bottom][:, left] * (1 - across) + noise_HWC[bottom][:, right] * across
+    found = decoded(encoded(noise_HWC, "png"), 40)  # 60 to 40 is exactly 1.5
+    np.testing.assert_allclose(found, upper * (1 - down) + lower * down, atol=1)
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+@pytest.mark.parametrize("size", [40, 64, 90])
+def test_only_the_place_itself_is_written(kind, size):
+    batch_BHWC = np.full((3, size, size, 3), 7, np.uint8)
+    data = encoded(np.full((64, 64, 3), 200, np.uint8), kind)
+    decode.into(data, batch_BHWC[1])
+    assert (batch_BHWC[[0, 2]] == 7).all()
+    assert np.abs(batch_BHWC[1].astype(int) - 200).max() <= 2
+
+
+def test_threads_do_not_disturb_each_other():
+    data = [encoded(smooth(60 + 7 * i, 200 - 9 * i)) for i in range(12)]
+    alone = [decoded(one, 48) for one in data]
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(lambda i: decoded(data[i % 12], 48), range(240)))
+    for i, frame in enumerate(together):
+        np.testing.assert_array_equal(frame, alone[i % 12])
