@@ -77,7 +77,7 @@ def write(folder, flat_episodes, feature_dict=None, storage="array_record", name
     parts = np.array_split(np.arange(len(flat_episodes)), shards)
     for shard, part in enumerate(parts):
         file = folder / f"{name}-train.{storage}-{shard:05d}-of-{shards:05d}"
-        _write_file(file, [serialize(flat_episodes[i]) for i in part], storage)
+        write_file(file, [serialize(flat_episodes[i]) for i in part], storage)
     info = {
         "fileFormat": storage,
         "name": name,
@@ -96,7 +96,7 @@ def write(folder, flat_episodes, feature_dict=None, storage="array_record", name
     return str(folder)
 
 
-def _write_file(file, records, storage):
+def write_file(file, records, storage):
     if storage == "array_record":
         writer = array_record_module.ArrayRecordWriter(str(file), "group_size:1")
         for record in records:

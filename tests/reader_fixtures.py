@@ -6,7 +6,7 @@ import types
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
-from pipeline_fixtures import _write_file, serialize
+from pipeline_fixtures import serialize, write_file
 
 from input_pipeline import rlds, table
 
@@ -72,7 +72,7 @@ def layout(size, frames=2, threads=2):
 
 def _write(file, records, episodes, storage):
     if storage == "tfrecord":
-        _write_file(file, records, storage)
+        write_file(file, records, storage)
         return
     writer = ArrayRecordWriter(str(file), "group_size:1")
     pictures = [picture for episode in episodes for picture in episode]

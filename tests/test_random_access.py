@@ -3,6 +3,7 @@
 import gc
 import os
 import resource
+import time
 
 import numpy as np
 import pytest
@@ -150,8 +151,13 @@ def test_files_are_closed_with_their_reader(tmp_path):
     assert {os.path.realpath(file) for file in made[0].episode_set.files} & _opened()
     batches.close()
     del batches
-    gc.collect()
-    assert not {os.path.realpath(file) for file in made[0].episode_set.files} & _opened()
+    files = {os.path.realpath(file) for file in made[0].episode_set.files}
+    for _ in range(100):  # batches that are being read ahead are finished first
+        gc.collect()
+        if not files & _opened():
+            break
+        time.sleep(0.1)
+    assert not files & _opened()
 
 
 def _opened():
