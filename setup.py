@@ -32,6 +32,7 @@ setup(
         'tensorflow>=2.21; sys_platform != "linux" or platform_machine != "x86_64"',
         "pillow",
         "google-crc32c",
+        "safetensors",
         "simplejpeg",
         "opencv-python-headless",
         "etils",

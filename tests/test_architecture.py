@@ -13,6 +13,7 @@ PACKAGES = ("lam", "input_pipeline", "configs", "analysis")
 ARRAYS = {"jax", "numpy", "einops"}
 ANY_LIBRARY_OF_THE_LOOP = ARRAYS | {
     "flax", "optax", "orbax", "absl", "ml_collections", "clu", "etils", "matplotlib", "tensorboard",
+    "safetensors",
 }  # fmt: skip
 # The first prefix that fits a module counts. Every module may also import its own package.
 FLOORS = {
