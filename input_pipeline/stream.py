@@ -36,8 +36,9 @@ def batches(sources, order, layout, first, size):
     try:
         iterator = None
         for number in itertools.count(first):
+            position = order.position((number + ahead) * size)
             for feed in feeds:
-                feed.fill(order.position((number + ahead) * size))
+                feed.fill(position)
             if iterator is None:
                 dataset = _dataset(tf, feeds, order, layout, first * size, size)
                 iterator = dataset.as_numpy_iterator()
