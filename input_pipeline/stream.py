@@ -116,6 +116,8 @@ def _options(tf, layout):
     options.threading.private_threadpool_size = layout.threads
     options.threading.max_intra_op_parallelism = 1
     options.autotune.enabled = False
+    # map and batch, made one, would wait for rows that never come after a row that failed
+    options.experimental_optimization.apply_default_optimizations = False
     options.experimental_warm_start = True  # every source reads its first chunk at once
     return options
 
