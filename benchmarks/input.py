@@ -76,14 +76,21 @@ def child(kind, data, cores=CORES[-1:], **job):
     path = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
     done = subprocess.run(
-        [sys.executable, str(HERE / "input_cases.py"), json.dumps(job | {"started": time.time()})],
+        [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            str(HERE / "input_cases.py"),
+            json.dumps(job | {"started": time.time()}),
+        ],
         env=os.environ | quiet | {"PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
     )
     if done.returncode:
         print(done.stderr, file=sys.stderr)
-        raise ChildError((done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1])
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise ChildError(f"exit status {done.returncode}: {last}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
