@@ -171,14 +171,12 @@ def test_a_cut_off_tfrecord_file(tmp_path):
 
 
 def test_a_changed_byte_in_a_tfrecord_file(tmp_path):
-    """Wherever it is, the checksum tells: when the file is indexed or when a pair is read."""
-    for place, data in ((0.5, {}), (0.02, {"val_fraction": 0.0, "test_fraction": 0.0})):
-        folder = write(tmp_path / str(place), episodes(), storage="tfrecord")
-        file = next(Path(folder).glob("*tfrecord*"))
-        stored = bytearray(file.read_bytes())
-        stored[int(place * len(stored))] ^= 1
-        file.write_bytes(bytes(stored))
-        assert "corrupted record" in complaint(config(folder, **data), batch=20)
+    folder = write(tmp_path / "1.0.0", episodes(), storage="tfrecord")
+    file = next(Path(folder).glob("*tfrecord*"))
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(bytes(data))
+    assert "corrupted record" in complaint(config(folder))
 
 
 def test_a_cut_off_array_record_file(tmp_path):
