@@ -176,7 +176,8 @@ def test_a_changed_byte_in_a_tfrecord_file(tmp_path):
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(bytes(data))
-    assert "corrupted record" in complaint(config(folder))
+    loader = input_pipeline.make(config(folder, on_corrupt="skip"), 4)
+    assert loader.summary()["tiny"]["corrupt"] == 1
 
 
 def test_a_cut_off_array_record_file(tmp_path):
