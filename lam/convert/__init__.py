@@ -1,0 +1,1 @@
+"""Weights of other projects to our trees and back: `python -m lam.convert MODEL SOURCE TARGET`."""

@@ -1,0 +1,133 @@
+"""The flow teacher as a trainable task: RAFT on procedural pairs made within the step.
+
+The batch holds only random words for each pair (`input_pipeline.procedural`), so that pair i is a
+function of the run's seed and of i. B batch, H W pixels, U updates.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from lam.errors import UserError
+from lam.models import raft
+from lam.ops import flow_pairs, motion
+from lam.registry import suggest
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A RAFT and its lessons.
+
+    Attributes:
+      frame: pixels of a side of the pairs.
+      max_motion: pixels, of the pairs; 0 = 30 in 256, in proportion.
+      updates: of the flow, in training and in predictions.
+      gamma: weight of an update's error relative to the update after it.
+    """
+
+    model: raft.Raft
+    frame: int = 128
+    max_motion: float = 0.0
+    updates: int = 12
+    gamma: float = 0.8
+    sharding = ()
+
+    def init(self, rng, batch):
+        """Parameters and, for the large size, the statistics of its batch norm."""
+        del batch
+        frame = jnp.zeros((1, self.frame, self.frame, 3))
+        variables = self.model.init(rng, frame, frame, updates=1)
+        params = variables.pop("params")
+        return params, {}, {"variables": variables, "steps": jnp.zeros((), jnp.int32)}
+
+    def pairs(self, batch):
+        """first, second uint8 [B,H,W,3], flow float32 [B,H,W,2], visible bool [B,H,W]."""
+        return flow_pairs.batch(
+            jax.random.wrap_key_data(batch["seed"], impl="threefry2x32"),
+            self.frame,
+            self.max_motion,
+        )
+
+    def loss(self, params, frozen, extra, batch, rng):
+        """Sequence loss: the absolute error of each update, later ones counting more.
+
+        All pixels count, also those that are hidden in frame 2: where they went is known.
+        """
+        del frozen, rng
+        first, second, flow, visible = self.pairs(batch)
+        flows_UBHW2, variables = self.model.apply(
+            {"params": params, **extra["variables"]},
+            raft.normalise(first),
+            raft.normalise(second),
+            self.updates,
+            every=True,
+            train=True,
+            mutable=list(extra["variables"]),
+        )
+        weight_U = self.gamma ** jnp.arange(self.updates - 1, -1, -1.0)
+        error_U = jnp.mean(jnp.abs(flows_UBHW2 - flow), axis=(1, 2, 3, 4))
+        errors = errors_of(flows_UBHW2[-1], flow, visible)
+        metrics = {name: jnp.mean(error_B) for name, error_B in errors.items()}
+        metrics["epe_over_zero"] = metrics["epe"] / jnp.maximum(metrics["zero"], 1e-6)
+        extra = {"variables": dict(variables), "steps": extra["steps"] + 1}
+        return jnp.sum(weight_U * error_U), (extra, metrics)
+
+    def post_step(self, params, extra, rng):
+        """Nothing is left to do."""
+        del rng
+        return params, extra
+
+    @property
+    def predict(self):
+        return {"errors": self.errors, "flow": self.flow}
+
+    def errors(self, variables, batch):
+        """End-point errors in pixels, means over a pair: {name: float32 [B]}, see `errors_of`."""
+        first, second, flow, visible = self.pairs(batch)
+        return errors_of(self.estimate(variables, first, second), flow, visible)
+
+    def flow(self, variables, batch):
+        """Pairs and what is made of them: first, second uint8 [B,H,W,3], flow, found float32
+        [B,H,W,2], visible bool [B,H,W]."""
+        first, second, flow, visible = self.pairs(batch)
+        found = self.estimate(variables, first, second)
+        return {"first": first, "second": second, "flow": flow, "found": found, "visible": visible}
+
+    def estimate(self, variables, first, second):
+        """Flow of uint8 frames: float32 [B,H,W,2]."""
+        weights = {"params": variables["params"], **variables["extra"]["variables"]}
+        return raft.estimate(self.model, weights, first, second, self.updates)
+
+
+def errors_of(found, flow, visible):
+    """Mean end-point errors of each pair, pixels: over all pixels, over those visible in both
+    frames, and that of zero flow: {"epe", "epe_visible", "zero"}, float32 [B]."""
+    error, zero = motion.length(found - flow), motion.length(flow)
+    seen = jnp.maximum(jnp.sum(visible, axis=(1, 2)), 1)
+    return {
+        "epe": jnp.mean(error, axis=(1, 2)),
+        "epe_visible": jnp.sum(jnp.where(visible, error, 0), axis=(1, 2)) / seen,
+        "zero": jnp.mean(zero, axis=(1, 2)),
+    }
+
+
+def make(model: Mapping) -> Task:
+    """The task of `config.model`: fields of Raft and of Task side by side; UserError."""
+    if model["size"] not in raft.SIZES:
+        raise UserError(f"No model.size '{model['size']}'.{suggest(model['size'], raft.SIZES)}")
+    if model["frame"] < raft.SMALLEST or model["frame"] % raft.STRIDE:
+        raise UserError(
+            f"config.model.frame={model['frame']} must be a multiple of {raft.STRIDE} of at least "
+            f"{raft.SMALLEST} pixels"
+        )
+    if model["updates"] < 1 or not 0 < model["gamma"] <= 1:
+        raise UserError(
+            f"config.model.updates={model['updates']} must be at least 1 and config.model.gamma="
+            f"{model['gamma']:g} above 0 and at most 1"
+        )
+    own = {field.name for field in dataclasses.fields(Task)} - {"model"}
+    fields = {key: value for key, value in model.items() if key not in own}
+    fields["dtype"] = jnp.dtype(fields.get("dtype", "float32"))
+    return Task(raft.Raft(**fields), **{key: model[key] for key in own if key in model})
