@@ -3,7 +3,8 @@
 python benchmarks/flow.py [--sizes=small,large] [--side=256] [--updates=12] [--batch=1]
 
 On a CPU both get one thread of one core and batch 1. On a GPU take --batch=64: torch eager and
-`torch.compile`, both with TF32, and ours with TF32 and in bfloat16. Rounds alternate between the
+`torch.compile`, both with TF32, and ours with TF32, in bfloat16 but for the feature encoder, and
+wholly in bfloat16. Rounds alternate between the
 sides, so that other load hits both; times are medians in seconds a batch, ratios medians over
 rounds. Needs torch and torchvision (launch/requirements-oracles.txt); without them only our side
 is measured.
@@ -74,9 +75,15 @@ def ours(size, tree, frames, updates, gpu):
     from lam.models.raft import Raft
 
     frames, tree = jax.device_put((frames, tree))
+    single, half = jnp.dtype("float32"), jnp.dtype("bfloat16")
+    kinds = {
+        "jax": (single, single),
+        "jax_bfloat16": (half, single),
+        "jax_all_bfloat16": (half, half),
+    }
     functions, scratch = {}, {}
-    for name, dtype in {"jax": "float32", "jax_bfloat16": "bfloat16"}.items():
-        model = Raft(size, dtype=jnp.dtype(dtype))
+    for name, (dtype, feature_dtype) in kinds.items():
+        model = Raft(size, dtype=dtype, feature_dtype=feature_dtype)
 
         def lower(updates, model=model):
             step = jax.jit(lambda tree, frames: model.apply(tree, *frames, updates))

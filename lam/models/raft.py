@@ -85,22 +85,24 @@ class Raft(nn.Module):
 
     Attributes:
       size: "small" (990,162 parameters) or "large" (5,257,536).
-      dtype: of the encoders and of the update; likeness, coordinates and flow are float32.
+      dtype: of the context encoder and of the update; coordinates and flow are float32.
+      feature_dtype: of the feature encoder. In bfloat16 it alone moves flow by up to 0.1 px on
+        average, five times more than all the rest.
       forms: None for the fastest of the platform.
       remat: recompute each update in the backward pass instead of keeping its activations.
     """
 
     size: str = "small"
     dtype: jnp.dtype = jnp.float32
+    feature_dtype: jnp.dtype = jnp.float32
     forms: Forms | None = None
     remat: bool = False
 
     def setup(self):
         w = self.widths = SIZES[self.size]
-        kinds = {"bottleneck": w.bottleneck, "dtype": self.dtype}
-        self.feature = Encoder(w.feature, norm="instance", **kinds)
         context = (*w.feature[:-1], w.hidden + w.context)
-        self.context = Encoder(context, norm=w.context_norm, **kinds)
+        self.feature = Encoder(w.feature, w.bottleneck, "instance", self.feature_dtype)
+        self.context = Encoder(context, w.bottleneck, w.context_norm, self.dtype)
         windows = LEVELS * (2 * w.radius + 1) ** 2
         corr = zip((windows, *w.corr), w.corr, (1, 3), strict=False)
         flow = zip((2, *w.flow), w.flow, (7, 3), strict=False)
