@@ -2,7 +2,7 @@
 
 python -m lam.main --config=configs/flow.py --workdir=runs/flow
 
-Variants: `debug` (seconds, for tests), `cpu` (RAFT small, hours on a few cores), `small` (the
+Variants: `debug` (seconds, for tests), `cpu` (RAFT small, an hour or two on two cores), `small` (the
 default: RAFT small, half an hour of one large GPU), `large` (RAFT large).
 """
 
@@ -32,7 +32,7 @@ def model():
     m = ConfigDict()
     m.size = "small"  # or "large"
     m.frame = 128  # pixels of a side of the pairs
-    m.max_motion = 24.0  # pixels; 0 = 30 in 256, in proportion to the frame
+    m.max_motion = 20.0  # pixels; 0 = 30 in 256, in proportion to the frame
     m.updates = 12  # of the flow, in training and in use
     m.gamma = 0.8  # weight of an update's error relative to the update after it
     m.remat = False  # compute updates again in the backward pass: less memory, a third slower
@@ -55,7 +55,8 @@ def debug(c):
 
 
 def cpu(c):
-    one_cycle(c, steps=20_000, lr=4e-4, batch_size=4)
+    one_cycle(c, steps=10_000, lr=5e-4, batch_size=4)
+    c.eval_every = c.checkpoint_every = 1000
 
 
 def small(c):
