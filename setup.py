@@ -17,6 +17,7 @@ setup(
     long_description=README.read_text() if README.exists() else "",
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
+    package_data={"lam.flow": ["*.safetensors"]},
     packages=find_packages(include=[*NAMES, *(f"{name}.*" for name in NAMES)]),
     install_requires=[
         "jax>=0.10.2,<0.13",
@@ -31,6 +32,7 @@ setup(
         'tensorflow-cpu>=2.21; sys_platform == "linux" and platform_machine == "x86_64"',
         'tensorflow>=2.21; sys_platform != "linux" or platform_machine != "x86_64"',
         "pillow",
+        "pyarrow",
         "google-crc32c",
         "safetensors",
         "simplejpeg",

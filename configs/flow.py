@@ -2,8 +2,8 @@
 
 python -m lam.main --config=configs/flow.py --workdir=runs/flow
 
-Variants: `debug` (seconds, for tests), `cpu` (RAFT small, an hour or two on two cores), `small` (the
-default: RAFT small, half an hour of one large GPU), `large` (RAFT large).
+Variants: `debug` (seconds, for tests), `cpu` (RAFT small, an hour or two on two cores), `small`
+(the default: RAFT small, half an hour of one large GPU), `large` (RAFT large).
 """
 
 from ml_collections import ConfigDict

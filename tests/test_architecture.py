@@ -27,17 +27,30 @@ FLOORS = {
     "lam.ops": ARRAYS,
     "lam.plots": {"matplotlib", "numpy"},
     "lam.models": ARRAYS | {"flax", "lam.ops", "lam.errors"},
-    "lam.tasks": ARRAYS | {"flax", "optax", "lam.models", "lam.ops", "lam.errors", "lam.registry"},
+    "lam.flow.__main__": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline"},
+    "lam.flow.program": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline", "pyarrow"},
+    "lam.flow": ARRAYS | {"safetensors", "cv2", "lam.models", "lam.errors"},
+    "lam.tasks": ARRAYS | {
+        "flax", "optax", "lam.flow", "lam.models", "lam.ops", "lam.errors", "lam.registry",
+    },
     "lam.convert": {"numpy", "jax", "safetensors", "torch", "lam.models", "lam.errors"},
     "lam.evaluators": {"numpy", "matplotlib", "lam.ops", "lam.plots", "lam.errors"},
-    "lam.flow_files": {"numpy", "cv2", "lam.errors"},
     "lam": ANY_LIBRARY_OF_THE_LOOP | {"input_pipeline"},
     "analysis": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline", "sklearn", "umap", "pyarrow"},
 }  # fmt: skip
 FORBIDDEN = {"lam": {"lam.convert"}}  # although of the same package
 TENSORFLOW_FILES = {"input_pipeline.stream", "input_pipeline.tabletop.builder"}
 LONG_FUNCTIONS = {("lam.train", "train_and_evaluate"): 100}
-LIGHT = ("lam.ops", "lam.models", "lam.tasks", "lam.convert", "lam.api", "lam.load", "lam.errors")
+LIGHT = (
+    "lam.ops",
+    "lam.models",
+    "lam.flow",
+    "lam.tasks",
+    "lam.convert",
+    "lam.api",
+    "lam.load",
+    "lam.errors",
+)
 
 
 def module_of(path):

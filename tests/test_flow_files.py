@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lam import flow_files
 from lam.errors import UserError
+from lam.flow import files as flow_files
 
 
 @pytest.fixture

@@ -1,35 +1,19 @@
-"""Optical flow of pairs of frames, by RAFT.
-
->>> from lam import flow
->>> estimator = flow.load()
->>> flow_NHW2 = estimator(first, second)  # uint8 [N,H,W,3], RGB
+"""The estimator: any number of frames of any size through a RAFT, in few compiled sizes.
 
 N pairs, H W pixels. Flow is (dx, dy) in pixels, x right, y down, from frame 1 to frame 2, at the
-pixels of frame 1. Weights are .safetensors files as `python -m lam.convert raft` writes them.
+pixels of frame 1.
 """
 
 import functools
-import os
-import pathlib
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors
-from safetensors.numpy import save_file
 
 from lam.errors import UserError
-from lam.models import weights
-from lam.models.raft import SIZES, SMALLEST, Raft, estimate, shapes
+from lam.models.raft import SMALLEST, Raft, estimate
 
-TEACHER = pathlib.Path(__file__).parent / "weights" / "raft_teacher.safetensors"
-PUBLISHED = {
-    "raft_small": "raft_small_C_T_V2-01064c6d.pth",
-    "raft_large": "raft_large_C_T_SKHT_V2-ff5fadd5.pth",
-}
-ADDRESS = "https://download.pytorch.org/models"
-FOLDER = pathlib.Path("~/.cache/lam/weights")  # where converted published weights are looked for
 LEAST = 8  # pixels of a side
 # Pixels of the pairs that are computed at once. On a CPU more do not make it faster.
 AT_ONCE = {"cpu": 2 * 256**2}
@@ -172,69 +156,3 @@ def check_flow(flow, shape):
 
 def text(array):
     return f"{array.dtype} [{','.join(map(str, array.shape))}]"
-
-
-def load(name="", dtype="float32"):
-    """An Estimator with the weights of a file.
-
-    Args:
-      name: "" for the teacher that is shipped with this package; a path that ends in .safetensors;
-        "raft_small" or "raft_large" for published weights, converted to
-        ~/.cache/lam/weights/NAME.safetensors.
-      dtype: of the updates. "bfloat16" is faster on accelerators and off by some 0.02 px.
-
-    Raises:
-      UserError: there is no such file, or it holds something else; one line that says what to do.
-    """
-    path = find(name)
-    size, variables, about = read(path)
-    if name in PUBLISHED and name != f"raft_{size}":
-        raise UserError(f"{path} holds a raft_{size}: convert the file of {name} to this place")
-    return Estimator(size, variables, dtype, about)
-
-
-def find(name):
-    """Path of the weights; UserError if there are none."""
-    name = os.fspath(name)
-    path = pathlib.Path(name) if name else TEACHER
-    if name in PUBLISHED:
-        path = FOLDER.expanduser() / f"{name}.safetensors"
-    if path.is_file():
-        if path.suffix != ".safetensors":
-            raise UserError(f"{path}: first run python -m lam.convert raft {path} NEW.safetensors")
-        return path
-    if not name:
-        raise UserError(f"the shipped weights are not there ({path}): name a file of your own")
-    if name in PUBLISHED:
-        raise UserError(
-            f"no weights of {name} on this machine: get {ADDRESS}/{PUBLISHED[name]} and run "
-            f"python -m lam.convert raft {PUBLISHED[name]} {path}"
-        )
-    raise UserError(f"there is no file {path}; or one of the names: {', '.join(PUBLISHED)}")
-
-
-def read(path):
-    """(size, variables as numpy, texts) of a file of ours; strict. UserError."""
-    try:
-        with safetensors.safe_open(path, "numpy") as file:
-            flat, about = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise UserError(f"{path} is no .safetensors file, or it is cut off: {error}") from None
-    if not any(name.startswith("params/") for name in flat):
-        raise UserError(f"{path} has other names: run python -m lam.convert raft {path} NEW")
-    size = "large" if any(name.startswith("params/mask/") for name in flat) else "small"
-    weights.check(flat, weights.flatten(shapes(size)), f"{path} as raft_{size}")
-    kind = {"f": np.float32, "i": np.int32}
-    flat = {name: x.astype(kind.get(x.dtype.kind, np.float32)) for name, x in flat.items()}
-    return size, weights.nest(flat), about or {}
-
-
-def save(path, variables, size, dtype="float16", about=None):
-    """Writes weights as `load` reads them, fractions as `dtype`; `about`: {text: text}."""
-    if size not in SIZES:
-        raise UserError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
-    flat = weights.flatten(jax.device_get(variables))
-    flat = {k: x if x.dtype.kind == "i" else x.astype(dtype) for k, x in flat.items()}
-    part = f"{path}.part"
-    save_file(flat, part, {"model": f"raft_{size}", **(about or {})})
-    os.replace(part, path)
