@@ -1,6 +1,10 @@
 """Weights for tests of RAFT: all random, none at its start value, small enough for sane flow."""
 
+import sys
+import types
+
 import numpy as np
+from PIL import Image
 
 from lam.models import weights
 from lam.models.raft import shapes
@@ -28,3 +32,15 @@ def random_frames(*shape, seed=1):
     coarse = rng.uniform(size=(batch, height // 4 + 2, width // 4 + 2, 3))
     fine = np.repeat(np.repeat(coarse, 4, axis=1), 4, axis=2).astype(np.float32)
     return fine[:, 1 : height + 1, 2 : width + 2], fine[:, :height, :width]
+
+
+def pair(folder, name):
+    """The two supplied frames of a name, uint8 [1,H,W,3] each."""
+    paths = [folder / f"pair_{name}_{i}.png" for i in (1, 2)]
+    return [np.array(Image.open(path).convert("RGB"))[None] for path in paths]
+
+
+def make_torchvision_importable():
+    """Next to a CPU build of torch, torchvision only comes up with this module left empty."""
+    name = "torchvision._meta_registrations"
+    sys.modules.setdefault(name, types.ModuleType(name))

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
-from raft_fixtures import random_frames, random_weights
+from raft_fixtures import pair, random_frames, random_weights
 from scipy import ndimage
 
 from lam.convert import files
@@ -243,11 +242,6 @@ def test_block_mean():
 def oracle_weights(path):
     tree = convert.to_tree(files.read(path))[2]
     return jax.tree.map(lambda x: np.asarray(x, np.float32), tree)
-
-
-def pair(folder, name):
-    paths = [folder / f"pair_{name}_{i}.png" for i in (1, 2)]
-    return [np.array(Image.open(path).convert("RGB"))[None] for path in paths]
 
 
 def test_flow_is_that_of_the_original(test_data):

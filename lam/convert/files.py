@@ -41,7 +41,7 @@ def read_safetensors(path):
 
 
 def read_npz(path):
-    with np.load(path, allow_pickle=False) as arrays:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
         return dict(arrays)
 
 
@@ -60,7 +60,7 @@ def write(path, arrays, about=None):
     if suffix == ".safetensors":
         from safetensors.numpy import save_file
 
-        save_file({k: np.ascontiguousarray(x) for k, x in arrays.items()}, part, about)
+        save_file({k: np.array(x, order="C") for k, x in arrays.items()}, part, about)
     elif suffix == ".npz":
         with open(part, "wb") as file:
             np.savez(file, **arrays)
