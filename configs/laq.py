@@ -19,6 +19,7 @@ def get_config(variant="tiny"):
     c.task = "laq"
     c.data.gap_seconds = 0.8  # 4 steps of the built-in set
     c.model = model()
+    c.flow = flow()
     c.evals = evaluators()
     VARIANTS[variant](c)
     return c
@@ -47,6 +48,18 @@ def model():
     return m
 
 
+def flow():
+    """An optical flow target: a decoder learns from frame 1 and the codes what a teacher sees."""
+    f = ConfigDict()
+    f.teacher = ""  # "shipped", "raft_small", "raft_large" or a file of weights; "" = no target
+    f.weight = 10.0  # of the squared error of the flow, as a share of the frame
+    f.warmup = 0  # steps over which the weight grows from zero
+    f.updates = 12  # of the teacher's flow
+    f.chunk = 0  # pairs that the teacher sees at once, 0 = all
+    f.depth = 2  # blocks of the decoder
+    return f
+
+
 def evaluators():
     """`split` is the scenes looked at: "val" while choosing, "test" for the last word."""
     e = ConfigDict()
@@ -54,6 +67,7 @@ def evaluators():
         e[name] = ConfigDict({"type": name, "split": "val"})
     e.reconstruction.batches = e.codes.batches = 16
     e.motion.dims = (0, 1)  # dims of the action that are motion
+    e.flow = ConfigDict({"type": "", "split": "val"})  # "endpoint" where there is a flow target
     return e
 
 

@@ -94,7 +94,7 @@ def load(folder, step=None):
     config = workdir.read_config(folder)
     if config["task"] != "laq":
         raise UserError(f"{folder} holds a '{config['task']}'; lam.load reads 'laq' workdirs")
-    model = config["model"] | {"dtype": workdir.compute_dtype(config["model"])}
-    task = registry.load("lam.tasks", config["task"]).make(model)
+    config["model"]["dtype"] = workdir.compute_dtype(config["model"])
+    task = registry.load("lam.tasks", config["task"]).make(config)
     step, params = checkpoint.load_params(folder, step)
     return LatentActions(task, params, step, config["data"]["image_size"])

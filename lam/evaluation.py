@@ -11,6 +11,7 @@ import numpy as np
 import input_pipeline
 from input_pipeline.batch import device_part
 from lam import plots, progress, registry, sharding
+from lam.errors import UserError
 from lam.workdir import write_whole
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,12 @@ def build(config, task, mesh, sample):
         if not kind:
             continue
         evaluator = registry.load("lam.evaluators", kind).Evaluator
+        unknown = [key for key in getattr(evaluator, "asks", ()) if key not in task.predict]
+        if unknown:
+            raise UserError(
+                f"config.evals.{name}.type={kind} wants predictions {', '.join(unknown)}, this "
+                f'{config.task} has {", ".join(task.predict)}; set the type to "" to leave it out'
+            )
         missing = [key for key in evaluator.needs if not has(sample, key)]
         if missing:
             log.warning("evals.%s is left out: the data has no %s", name, ", ".join(missing))

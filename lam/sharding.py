@@ -100,3 +100,12 @@ def put_whole(batch, mesh):
         return jax.make_array_from_callback(x.shape, NamedSharding(mesh, spec), lambda i: x[i])
 
     return jax.tree.map(put, batch)
+
+
+def place(tree, mesh, rules):
+    """Numpy arrays that every process has whole, as arrays that lie on the mesh by the rules."""
+    return jax.tree.map(
+        lambda x, s: jax.make_array_from_callback(x.shape, s, lambda i: x[i]),
+        tree,
+        tree_shardings(tree, mesh, rules),
+    )

@@ -50,15 +50,15 @@ def initialiser(config, task, optimizer, mesh, batch):
     """How the run begins.
 
     Returns:
-      create: () -> (TrainState, frozen), compiled, laid out on the mesh.
+      create: () -> TrainState, compiled, laid out on the mesh.
       shapes: the same as ShapeDtypeStructs with shardings.
     """
 
     def create(rng, batch):
         init_rng, run_rng = jax.random.split(rng)
         first = jax.tree.map(lambda x: x[0], micro_batches(batch, config.grad_accum))
-        params, frozen, extra = task.init(init_rng, first)
-        return state_lib.create(params, extra, optimizer, run_rng, config.ema), frozen
+        params, extra = task.init(init_rng, first)
+        return state_lib.create(params, extra, optimizer, run_rng, config.ema)
 
     rng = jax.random.key(config.seed)
     shapes = jax.eval_shape(create, rng, batch)
@@ -69,18 +69,21 @@ def initialiser(config, task, optimizer, mesh, batch):
     return functools.partial(jax.jit(create, out_shardings=shardings), rng, batch), shapes
 
 
-def compile_step(config, task, optimizer, schedule, mesh, shapes, batch):
-    """The compiled step (state, frozen, batch) -> (state, metrics), and the FLOPs of one step."""
+def compile_step(config, task, optimizer, schedule, mesh, shapes, frozen, batch):
+    """The compiled step (state, frozen, batch) -> (state, metrics), and the FLOPs of one step.
+
+    shapes: of the state, see `initialiser`; frozen, batch: arrays on the mesh.
+    """
     pure = functools.partial(train_step, task, optimizer, schedule, config.ema, config.grad_accum)
-    layout = jax.tree.map(lambda x: x.sharding, shapes)
+    layout, fixed = jax.tree.map(lambda x: x.sharding, (shapes, frozen))
     jitted = jax.jit(
         pure,
-        in_shardings=(*layout, NamedSharding(mesh, sharding.BATCH)),
-        out_shardings=(layout[0], NamedSharding(mesh, P())),
+        in_shardings=(layout, fixed, NamedSharding(mesh, sharding.BATCH)),
+        out_shardings=(layout, NamedSharding(mesh, P())),
         donate_argnums=0,
     )
     with progress.working("compiling the train step"):
-        compiled = jitted.lower(*shapes, batch).compile()
+        compiled = jitted.lower(shapes, frozen, batch).compile()
     # the compiler counts one device's share, and a loop's body once
     flops = compiled.cost_analysis().get("flops", math.nan)
     return compiled, flops * jax.device_count() * config.grad_accum

@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 def make_task(config):
     """The task of a config, its compute type decided for the devices at hand."""
-    model = config.model.to_dict()
-    model["dtype"] = workdir.compute_dtype(model)
-    return registry.load("lam.tasks", config.task).make(model)
+    given = config.to_dict()
+    given["model"]["dtype"] = workdir.compute_dtype(given["model"])
+    return registry.load("lam.tasks", config.task).make(given)
 
 
 def make_loader(config):
@@ -73,21 +73,24 @@ def train_and_evaluate(config, folder, mode="train"):
     first = next(loader)
     evaluators = evaluation.build(config, task, mesh, first)
     batch = sharding.put_local(device_part(first), mesh)
+    frozen = sharding.place(task.frozen(), mesh, task.sharding)
     create, shapes = step.initialiser(config, task, optimizer, mesh, batch)
     workdir.check_disk(folder, shapes)
 
     with checkpoint.manager(folder, config.best_mode) as ckpts:
         start = ckpts.latest_step() or 0
         with progress.working("initialising the model"):
-            state, frozen = create()
+            state = create()
             if start:
-                state, position = checkpoint.restore(ckpts, start, shapes[0])
+                state, position = checkpoint.restore(ckpts, start, shapes)
         loader.set_state(position if start else {"batch": 0})
         if mode == "eval" or start >= config.total_steps:
             return evaluation.run(evaluators, state_lib.variables(state, frozen), start, folder)
 
         workdir.record(folder, config, parameter_table(state.params))
-        compiled, flops = step.compile_step(config, task, optimizer, schedule, mesh, shapes, batch)
+        compiled, flops = step.compile_step(
+            config, task, optimizer, schedule, mesh, shapes, frozen, batch
+        )
         meter = metrics.Meter(config, flops, lambda: checkpoint.last_good(folder))
         shown = progress.Steps(config.total_steps, start)
         stop, worst = stop_signal(), math.inf if config.best_mode == "min" else -math.inf

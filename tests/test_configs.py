@@ -19,7 +19,7 @@ def shapes_of(config):
         key: jax.ShapeDtypeStruct(shape, dtype)
         for key, (shape, dtype) in batch_lib.device_part(spec).items()
     }
-    return step.initialiser(config, task, optimizer, mesh, batch)[1][0]
+    return step.initialiser(config, task, optimizer, mesh, batch)[1]
 
 
 @pytest.mark.parametrize("variant", laq.VARIANTS)

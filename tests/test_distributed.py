@@ -152,7 +152,7 @@ def test_most_of_a_large_state_is_split(tabletop):
     task = train.make_task(config)
     batch = device_part(next(train.make_loader(config)))
     optimizer, _ = optim.make(config.optim, config.total_steps)
-    _, (state, _) = step.initialiser(config, task, optimizer, mesh, batch)
+    _, state = step.initialiser(config, task, optimizer, mesh, batch)
     for tree in (state.params, state.opt_state):
         leaves_ = jax.tree.leaves(tree)
         whole = sum(x.size for x in leaves_)

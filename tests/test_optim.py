@@ -98,9 +98,12 @@ class Line:
 
     sharding = ()
 
+    def frozen(self):
+        return {}
+
     def init(self, rng, batch):
         params = {"a": jnp.ones(()), "b": jnp.zeros(())}
-        return params, {}, {"seen": jnp.zeros(()), "last": batch["x"]}
+        return params, {"seen": jnp.zeros(()), "last": batch["x"]}
 
     def loss(self, params, frozen, extra, batch, rng):
         error = params["a"] * batch["x"] + params["b"] - batch["y"]
@@ -117,10 +120,10 @@ def run_steps(config, batches, sample=BATCH):
     mesh = sharding.make_mesh(config.mesh)
     optimizer, schedule = optim.make(config.optim, config.total_steps)
     create, shapes = step.initialiser(config, Line(), optimizer, mesh, sample)
-    compiled, _ = step.compile_step(config, Line(), optimizer, schedule, mesh, shapes, sample)
-    now, frozen = create()
+    compiled, _ = step.compile_step(config, Line(), optimizer, schedule, mesh, shapes, {}, sample)
+    now = create()
     for batch in batches:
-        now, scalars = compiled(now, frozen, sharding.put_local(batch, mesh))
+        now, scalars = compiled(now, {}, sharding.put_local(batch, mesh))
     return now, {name: float(value) for name, value in scalars.items()}
 
 

@@ -1,7 +1,8 @@
 """What is measured during training. `config.evals.<name>.type` names a module of this package.
 
 An evaluator is a class `Evaluator` with
-- `needs`: names of batch keys the data must really have, checked before step 0;
+- `needs`: names of batch keys the data must really have, checked before step 0; and, where they
+  are not those that every task has, `asks`: the predictions it wants of the task;
 - `split` and `seed` of the set it looks at; an empty split fails before step 0, too;
 - `__init__(self, predict, data, **config)`, the rest of its config entry as keywords;
 - `run(variables, step)`: an iterator of (name, value), value a float or a matplotlib Figure.

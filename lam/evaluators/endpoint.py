@@ -1,4 +1,5 @@
-"""How far is the estimated flow off, on pairs that were never trained on?
+"""How far is flow off, on pairs that were never trained on: a teacher's from the exact one, or that
+which tokens say from the teacher's?
 
 N pairs, H W pixels.
 """
@@ -15,7 +16,7 @@ SHOWN = 6
 class Evaluator:
     """Yields (mean end-point errors in pixels)
     epe            over all pixels
-    epe_visible    over the pixels that are visible in both frames
+    epe_visible    over the pixels that are visible in both frames, where those are known
     epe_still      of pairs with a mean motion below 0.1 px; left out if there are none
     epe_moving     of the others; left out if there are none
     zero           that zero flow has
@@ -24,7 +25,7 @@ class Evaluator:
     Config: batches, split, seed.
     """
 
-    needs = ("seed",)
+    needs, asks = (), ("errors", "flow")
 
     def __init__(self, predict, data, batches=16, split="val", seed=0):
         self.predict, self.data = predict, data

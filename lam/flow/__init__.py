@@ -15,12 +15,12 @@ from lam.flow.estimator import Confident, Estimator
 __all__ = ["Confident", "Estimator", "load"]
 
 
-def load(name="", dtype="float32"):
+def load(name="shipped", dtype="float32"):
     """An Estimator with the weights of a file.
 
     Args:
-      name: "" for the teacher that is shipped with this package; a path that ends in .safetensors;
-        "raft_small" or "raft_large" for published weights, converted to
+      name: "shipped" for the teacher that comes with this package; a path that ends in
+        .safetensors; "raft_small" or "raft_large" for published weights, converted to
         ~/.cache/lam/weights/NAME.safetensors.
       dtype: of the updates. "bfloat16" is faster on accelerators and off by some 0.02 px.
 

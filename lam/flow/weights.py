@@ -24,21 +24,23 @@ FOLDER = pathlib.Path("~/.cache/lam/weights")  # where converted published weigh
 def find(name):
     """Path of the weights; UserError if there are none."""
     name = os.fspath(name)
-    path = pathlib.Path(name) if name else TEACHER
+    path = TEACHER if name == "shipped" else pathlib.Path(name)
     if name in PUBLISHED:
         path = FOLDER.expanduser() / f"{name}.safetensors"
     if path.is_file():
         if path.suffix != ".safetensors":
             raise UserError(f"{path}: first run python -m lam.convert raft {path} NEW.safetensors")
         return path
-    if not name:
+    if name == "shipped":
         raise UserError(f"the shipped weights are not there ({path}): name a file of your own")
     if name in PUBLISHED:
         raise UserError(
             f"no weights of {name} on this machine: get {ADDRESS}/{PUBLISHED[name]} and run "
             f"python -m lam.convert raft {PUBLISHED[name]} {path}"
         )
-    raise UserError(f"there is no file {path}; or one of the names: {', '.join(PUBLISHED)}")
+    raise UserError(
+        f"there is no file {path}; or one of the names: shipped, {', '.join(PUBLISHED)}"
+    )
 
 
 def read(path):

@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lam.models.flow_decoder import FlowDecoder
 from lam.models.joint import Joint
 from lam.models.lapa import Lapa
 from lam.models.quantizers import NSVQ
@@ -28,6 +29,7 @@ class Pass(NamedTuple):
     guided: jax.Array | None  # the same with the encoder's parts, where the net has them
     tokens: jax.Array  # int32 [B,L]
     codes: jax.Array  # float32 [B,L,Z], before quantisation
+    flow: jax.Array | None  # float32 [B,H,W,2], (dx / W, dy / H), where there is a flow decoder
 
 
 class LAQ(nn.Module):
@@ -37,6 +39,7 @@ class LAQ(nn.Module):
       encoder: "joint" (default, lam/models/joint.py) or "lapa" (as published, lam/models/lapa.py).
       motions: displacements that the codes of "joint" say.
       shared_codebook: one codebook for all positions, as published, instead of one each.
+      flow_depth: blocks of the decoder of optical flow; 0 = there is none.
     """
 
     encoder: str = "joint"
@@ -50,6 +53,7 @@ class LAQ(nn.Module):
     patch: int = 8
     motions: int = 4
     shared_codebook: bool = False
+    flow_depth: int = 0
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
@@ -66,6 +70,10 @@ class LAQ(nn.Module):
         )
         codebooks = 1 if self.shared_codebook else self.num_tokens
         self.quantizer = NSVQ(codebooks, self.num_codes, self.code_width)
+        if self.flow_depth:
+            self.flow_decoder = FlowDecoder(
+                self.width, self.flow_depth, self.heads, self.patch, self.dtype
+            )
 
     def encode(self, first_BHWC, second_BHWC):
         """Continuous codes before quantisation: float32 [B,L,Z]."""
@@ -80,6 +88,10 @@ class LAQ(nn.Module):
         recon_BHWC, _ = self.net.decode(first_BHWC, self.quantizer.lookup(tokens_BL))
         return recon_BHWC.astype(jnp.float32)
 
+    def flow(self, first_BHWC, tokens_BL):
+        """The flow that the tokens say, as a share of the frame: float32 [B,H,W,2]."""
+        return self.flow_decoder(first_BHWC, self.quantizer.lookup(tokens_BL))
+
     def __call__(self, first_BHWC, second_BHWC, rng=None, noise=1.0):
         """One pass; with `rng` as in training, the quantisation noise scaled by `noise`."""
         codes_BLZ, parts = self.net.encode(first_BHWC, second_BHWC)
@@ -90,4 +102,5 @@ class LAQ(nn.Module):
             None if guided is None else guided.astype(jnp.float32),
             tokens_BL,
             codes_BLZ.astype(jnp.float32),
+            self.flow_decoder(first_BHWC, quantised_BLZ) if self.flow_depth else None,
         )

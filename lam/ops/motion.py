@@ -129,6 +129,17 @@ def length(vectors):
     return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
+def endpoint_errors(found, flow, visible=None):
+    """Mean end-point errors in pixels, float32 [...]: "epe" over all pixels, "epe_visible" over
+    those `visible` (bool [...,H,W]) in both frames where that is given, "zero" of no flow."""
+    error, axes = length(found - flow), (-2, -1)
+    errors = {"epe": jnp.mean(error, axis=axes), "zero": jnp.mean(length(flow), axis=axes)}
+    if visible is not None:
+        seen = jnp.maximum(jnp.sum(visible, axis=axes), 1)
+        errors["epe_visible"] = jnp.sum(jnp.where(visible, error, 0), axis=axes) / seen
+    return errors
+
+
 def weighted_median(values, weight, axis=-1):
     """The value with half of the weight on either side; the mean of two where two are such.
 

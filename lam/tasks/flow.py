@@ -34,13 +34,17 @@ class Task:
     gamma: float = 0.8
     sharding = ()
 
+    def frozen(self):
+        """Nothing is given: {}."""
+        return {}
+
     def init(self, rng, batch):
         """Parameters and, for the large size, the statistics of its batch norm."""
         del batch
         frame = jnp.zeros((1, self.frame, self.frame, 3))
         variables = self.model.init(rng, frame, frame, updates=1)
         params = variables.pop("params")
-        return params, {}, {"variables": variables, "steps": jnp.zeros((), jnp.int32)}
+        return params, {"variables": variables, "steps": jnp.zeros((), jnp.int32)}
 
     def pairs(self, batch):
         """first, second uint8 [B,H,W,3], flow float32 [B,H,W,2], visible bool [B,H,W]."""
@@ -68,7 +72,7 @@ class Task:
         )
         weight_U = self.gamma ** jnp.arange(self.updates - 1, -1, -1.0)
         error_U = jnp.mean(jnp.abs(flows_UBHW2 - flow), axis=(1, 2, 3, 4))
-        errors = errors_of(flows_UBHW2[-1], flow, visible)
+        errors = motion.endpoint_errors(flows_UBHW2[-1], flow, visible)
         metrics = {name: jnp.mean(error_B) for name, error_B in errors.items()}
         metrics["epe_over_zero"] = metrics["epe"] / jnp.maximum(metrics["zero"], 1e-6)
         extra = {"variables": dict(variables), "steps": extra["steps"] + 1}
@@ -84,9 +88,9 @@ class Task:
         return {"errors": self.errors, "flow": self.flow}
 
     def errors(self, variables, batch):
-        """End-point errors in pixels, means over a pair: {name: float32 [B]}, see `errors_of`."""
+        """{name: float32 [B]} of `motion.endpoint_errors`."""
         first, second, flow, visible = self.pairs(batch)
-        return errors_of(self.estimate(variables, first, second), flow, visible)
+        return motion.endpoint_errors(self.estimate(variables, first, second), flow, visible)
 
     def flow(self, variables, batch):
         """Pairs and what is made of them: first, second uint8 [B,H,W,3], flow, found float32
@@ -101,20 +105,9 @@ class Task:
         return raft.estimate(self.model, weights, first, second, self.updates)
 
 
-def errors_of(found, flow, visible):
-    """Mean end-point errors of each pair, pixels: over all pixels, over those visible in both
-    frames, and that of zero flow: {"epe", "epe_visible", "zero"}, float32 [B]."""
-    error, zero = motion.length(found - flow), motion.length(flow)
-    seen = jnp.maximum(jnp.sum(visible, axis=(1, 2)), 1)
-    return {
-        "epe": jnp.mean(error, axis=(1, 2)),
-        "epe_visible": jnp.sum(jnp.where(visible, error, 0), axis=(1, 2)) / seen,
-        "zero": jnp.mean(zero, axis=(1, 2)),
-    }
-
-
-def make(model: Mapping) -> Task:
-    """The task of `config.model`: fields of Raft and of Task side by side; UserError."""
+def make(config: Mapping) -> Task:
+    """The task of a config: "model" has the fields of Raft and of Task side by side; UserError."""
+    model = config["model"]
     if model["size"] not in raft.SIZES:
         raise UserError(f"No model.size '{model['size']}'.{suggest(model['size'], raft.SIZES)}")
     if model["frame"] < raft.SMALLEST or model["frame"] % raft.STRIDE:

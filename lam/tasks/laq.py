@@ -12,8 +12,10 @@ import jax.numpy as jnp
 from lam.errors import UserError
 from lam.models import quantizers, transformer
 from lam.models.laq import LAQ, NETS
+from lam.ops import motion
 from lam.ops.image import to_float
 from lam.registry import suggest
+from lam.tasks import flow_target
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +29,11 @@ class Task:
       reseed_every: steps between looks at the use of the codes; 0 = never re-seed.
       reseed_until: last step at which codes are moved.
       reseed_threshold: share of its fair use below which a code is dead.
+      target: what the flow decoder learns, None without one.
     """
 
     model: LAQ
+    target: flow_target.Target | None = None
     guided_weight: float = 1.0
     noise_warmup: int = 0
     follow_rate: float = 0.0
@@ -49,6 +53,10 @@ class Task:
     @property
     def codebooks(self):
         return 1 if self.model.shared_codebook else self.num_tokens
+
+    def frozen(self):
+        """{"teacher": the flow teacher's variables} where there is a flow target."""
+        return {"teacher": self.target.read()} if self.target else {}
 
     def init(self, rng, batch):
         """Parameters with the codebook on the encoder outputs of `batch`, and empty counters.
@@ -70,24 +78,28 @@ class Task:
         params = {**params, "quantizer": {"codebook": codebook}}
         counts = jnp.zeros((self.codebooks, self.num_codes), jnp.float32)
         extra = {"counts": counts, "recent": z_BLZ, "steps": jnp.zeros((), jnp.int32)}
-        return params, {}, extra
+        return params, extra
 
     def loss(self, params, frozen, extra, batch, rng):
         """Mean squared error of frame 2 in [0,1]; counts codes and keeps the encoder outputs."""
-        del frozen
         first, second = split(batch)
         noise = jnp.minimum(1.0, extra["steps"] / max(self.noise_warmup, 1))
-        recon, guided, tokens_BL, z_BLZ = self.model.apply(
+        recon, guided, tokens_BL, z_BLZ, share = self.model.apply(
             {"params": params}, first, second, rng, noise if self.noise_warmup else 1.0
         )
         mse = jnp.mean((recon - second) ** 2)
         guided_mse = 0.0 if guided is None else jnp.mean((guided - second) ** 2)
+        flow_loss, flow_metrics = 0.0, {}
+        if self.target:
+            flow = self.target.flow(frozen["teacher"], first, second)
+            flow_loss, flow_metrics = self.target.loss(share, flow, extra["steps"])
         used = quantizers.count(tokens_BL, self.codebooks, self.num_codes)
         extra = {**extra, "counts": extra["counts"] + used, "recent": z_BLZ}
         copy_mse = jnp.maximum(jnp.mean((first - second) ** 2), 1e-8)
         metrics = {"mse": mse, "guided_mse": guided_mse, "mse_over_copy": mse / copy_mse}
         metrics |= code_health(used, z_BLZ, params["quantizer"]["codebook"])
-        return mse + self.guided_weight * guided_mse, (extra, metrics)
+        metrics |= flow_metrics
+        return mse + self.guided_weight * guided_mse + flow_loss, (extra, metrics)
 
     def post_step(self, params, extra, rng):
         """Codes follow the encoder; the dead ones are re-seeded from its last outputs."""
@@ -105,7 +117,10 @@ class Task:
 
     @property
     def predict(self):
-        return {"tokens": self.tokens, "reconstruct": self.reconstruct, "transfer": self.transfer}
+        always = {
+            "tokens": self.tokens, "reconstruct": self.reconstruct, "transfer": self.transfer
+        }  # fmt: skip
+        return always | ({"flow": self.flow, "errors": self.errors} if self.target else {})
 
     def tokens(self, variables, batch):
         """{"tokens": int32 [B,L]}."""
@@ -122,6 +137,21 @@ class Task:
         first = to_float(batch["frames"][:, 0])
         recon = self.model.apply(weights(variables), first, batch["tokens"], method="decode")
         return {"recon": jnp.clip(recon, 0, 1)}
+
+    def flow(self, variables, batch):
+        """Flow by the teacher and by the tokens, pixels: first, second float32 [B,H,W,3] in [0,1],
+        flow, found float32 [B,H,W,2]."""
+        first, second = split(batch)
+        flow = self.target.flow(variables["frozen"]["teacher"], first, second)
+        tokens_BL = self.tokens(variables, batch)["tokens"]
+        share = self.model.apply(weights(variables), first, tokens_BL, method="flow")
+        found = share * flow_target.frame_size(flow)
+        return {"first": first, "second": second, "flow": flow, "found": found}
+
+    def errors(self, variables, batch):
+        """Errors of the decoded flow, see `lam.ops.motion.endpoint_errors`."""
+        made = self.flow(variables, batch)
+        return motion.endpoint_errors(made["found"], made["flow"])
 
 
 def weights(variables):
@@ -142,8 +172,10 @@ def code_health(counts_GK, z_BLZ, codebook_GKZ):
     return {"perplexity_min": jnp.min(perplexity_G), "spread_ratio": spread}
 
 
-def make(model: Mapping) -> Task:
-    """The task of `config.model`: fields of LAQ and of Task side by side; UserError."""
+def make(config: Mapping) -> Task:
+    """The task of a config; UserError. "model" has the fields of LAQ and of Task side by side,
+    "flow" those of `flow_target.Target`, and the decoder's depth."""
+    model = config["model"]
     if model["encoder"] not in NETS:
         raise UserError(f"No model.encoder '{model['encoder']}'.{suggest(model['encoder'], NETS)}")
     if model["width"] % model["heads"]:
@@ -151,7 +183,10 @@ def make(model: Mapping) -> Task:
             f"config.model.width={model['width']} must be a multiple of "
             f"config.model.heads={model['heads']}"
         )
-    own = {field.name for field in dataclasses.fields(Task)} - {"model"}
+    section = config.get("flow")
+    target = flow_target.make(section)
+    own = {field.name for field in dataclasses.fields(Task)} - {"model", "target"}
     fields = {key: value for key, value in model.items() if key not in own}
     fields["dtype"] = jnp.dtype(fields.get("dtype", "float32"))
-    return Task(LAQ(**fields), **{key: model[key] for key in own if key in model})
+    fields["flow_depth"] = section["depth"] if target else 0
+    return Task(LAQ(**fields), target, **{key: model[key] for key in own if key in model})
