@@ -35,6 +35,7 @@ def model():
     m.max_motion = 20.0  # pixels; 0 = 30 in 256, in proportion to the frame
     m.updates = 12  # of the flow, in training and in use
     m.gamma = 0.8  # weight of an update's error relative to the update after it
+    m.start = ""  # weights to begin with: "shipped", a file (see lam.flow.load); "" = random ones
     m.remat = False  # compute updates again in the backward pass: less memory, a third slower
     m.dtype = "auto"  # of encoders and updates: float32 on CPU, bfloat16 on accelerators
     return m

@@ -155,14 +155,19 @@ def load_params(workdir, step=None):
       (step, tree of arrays on the default device).
     """
     step = find(workdir, step)
-    path = folder(workdir) / str(step)
-    item = "ema" if (path / "ema").is_dir() else "params"
+    item = "ema" if (folder(workdir) / str(step) / "ema").is_dir() else "params"
+    return step, load_item(workdir, step, item)
+
+
+def load_item(workdir, step, item):
+    """One item of a checkpoint ("params", "ema" or "train"), arrays on the default device."""
+    path = folder(workdir) / str(step) / item
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     abstract = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), stored_tree(path / item)
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=device), stored_tree(path)
     )
     with ocp.StandardCheckpointer() as reader:
-        return step, reader.restore(path / item, abstract)
+        return reader.restore(path, abstract)
 
 
 def stored_tree(path):

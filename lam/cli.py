@@ -8,7 +8,7 @@ import sys
 import absl.logging
 from absl import flags
 
-from input_pipeline.errors import DataError
+from lam import command
 from lam.errors import UserError
 
 CONFIG = ("--config", "-config")
@@ -77,18 +77,9 @@ def run(main, argv=None):
         logging.getLogger(ours).setLevel(logging.INFO)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # so do the loops that orbax runs
     sys.unraisablehook = show_unraisable
-    try:
+
+    def parsed():
         parse(sys.argv if argv is None else argv)
         main()
-    except (UserError, DataError) as error:
-        fail(error)
-    except OSError as error:
-        fail(f"{error.strerror or one_line(error)} ({error.filename or 'no file'})")
-    except KeyboardInterrupt:
-        fail("interrupted")
 
-
-def fail(message):
-    """Ends the program with status 1 and one line, over the progress line if there is one."""
-    clear = "\r\x1b[2K" if sys.stderr.isatty() else ""
-    sys.exit(f"{clear}error: {message}")
+    command.run(parsed)

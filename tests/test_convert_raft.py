@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from raft_fixtures import random_weights
 
-from lam import flow
+from lam import command, flow
 from lam.convert import __main__ as program
 from lam.convert import files
 from lam.convert import raft as convert
@@ -139,7 +139,7 @@ def test_broken_files(tmp_path, kind, damage):
         data = path.read_bytes()
         path.write_bytes(data[: len(data) // 2] if damage == "cut" else b"no weights at all\n")
     with pytest.raises(SystemExit) as caught:
-        program.main(["raft", str(path), str(tmp_path / "b.safetensors")])
+        command.run(lambda: program.main(["raft", str(path), str(tmp_path / "b.safetensors")]))
     said = str(caught.value)
     assert said.startswith("error: ")
     assert "\n" not in said
@@ -158,6 +158,6 @@ def test_broken_files(tmp_path, kind, damage):
 )
 def test_wrong_arguments_are_told_in_one_line(arguments, message):
     with pytest.raises(SystemExit) as caught:
-        program.main(arguments)
+        command.run(lambda: program.main(arguments))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 from train_fixtures import assert_same, leaves, lines
 
+import lam.flow
 from configs import flow as config_flow
 from input_pipeline import procedural
 from input_pipeline.errors import DataError
 from lam import checkpoint, optim, sharding, step, train
 from lam.errors import UserError
 from lam.evaluators import endpoint
+from lam.flow import export
 from lam.models import raft
 from lam.ops import flow_pairs
 from lam.tasks import flow
@@ -164,6 +167,37 @@ def test_the_loop_trains_resumes_and_evaluates(config, tmp_path, monkeypatch):
     train.train_and_evaluate(config, tmp_path / "two")
     assert_same(leaves(tmp_path / "straight", 4), leaves(tmp_path / "two", 4))
     assert [row["loss"] for row in lines(tmp_path / "two")] == [row["loss"] for row in rows]
+    exported_weights_are_loaded_and_trained_on(config, tmp_path / "straight", tmp_path)
+
+
+def exported_weights_are_loaded_and_trained_on(config, run, tmp_path):
+    path = tmp_path / "w.safetensors"
+    said = export.export(run, path, dtype="float32")
+    assert said.startswith(f"{path}: raft_small of step 4, float32")
+    params = jax.device_get(checkpoint.load_params(run)[1])
+    found = lam.flow.load(path)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(found.variables["params"]), params)
+    assert (found.about["seed"], found.about["step"], found.about["total_steps"]) == ("0", "4", "4")
+    assert json.loads(found.about["validation"]).keys() >= {"epe", "zero"}
+    config.model.start = str(path)
+    start, _ = jax.jit(train.make_task(config).init)(jax.random.key(9), {})
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(start), params)
+    config.model.size = "large"
+    with pytest.raises(UserError, match="is a raft_small, this is to be a raft_large"):
+        train.train_and_evaluate(config, tmp_path / "large")
+
+
+def test_export_says_what_is_wrong(tmp_path):
+    (tmp_path / "config.json").write_text('{"task": "laq"}')
+    with pytest.raises(UserError, match="holds a 'laq'; flow teachers are 'flow' workdirs"):
+        export.export(tmp_path, tmp_path / "w.safetensors")
+    (tmp_path / "config.json").write_text('{"task": "flow"}')
+    with pytest.raises(UserError, match=r"must end in \.safetensors"):
+        export.export(tmp_path, tmp_path / "w.npz")
+    with pytest.raises(UserError, match="No checkpoint under"):
+        export.export(tmp_path, tmp_path / "w.safetensors")
+    with pytest.raises(UserError, match=r"no workdir of lam\.main"):
+        export.export(tmp_path / "nowhere", tmp_path / "w.safetensors")
 
 
 def test_the_evaluator_tells_still_pairs_from_moving_ones():

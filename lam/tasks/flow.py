@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from lam.errors import UserError
+from lam.flow import weights
 from lam.models import raft
 from lam.ops import flow_pairs, motion
 from lam.registry import suggest
@@ -25,6 +26,7 @@ class Task:
       max_motion: pixels, of the pairs; 0 = 30 in 256, in proportion.
       updates: of the flow, in training and in predictions.
       gamma: weight of an update's error relative to the update after it.
+      start: weights to begin with, as `lam.flow.load` takes them; "" = random ones.
     """
 
     model: raft.Raft
@@ -32,6 +34,7 @@ class Task:
     max_motion: float = 0.0
     updates: int = 12
     gamma: float = 0.8
+    start: str = ""
     sharding = ()
 
     def frozen(self):
@@ -39,10 +42,19 @@ class Task:
         return {}
 
     def init(self, rng, batch):
-        """Parameters and, for the large size, the statistics of its batch norm."""
+        """Parameters and, for the large size, the statistics of its batch norm; UserError."""
         del batch
-        frame = jnp.zeros((1, self.frame, self.frame, 3))
-        variables = self.model.init(rng, frame, frame, updates=1)
+        if self.start:
+            size, variables, _ = weights.read(weights.find(self.start))
+            if size != self.model.size:
+                raise UserError(
+                    f"config.model.start={self.start} is a raft_{size}, this is to be a "
+                    f"raft_{self.model.size}: set config.model.size={size}"
+                )
+            variables = jax.tree.map(jnp.asarray, variables)
+        else:
+            frame = jnp.zeros((1, self.frame, self.frame, 3))
+            variables = self.model.init(rng, frame, frame, updates=1)
         params = variables.pop("params")
         return params, {"variables": variables, "steps": jnp.zeros((), jnp.int32)}
 
@@ -101,8 +113,8 @@ class Task:
 
     def estimate(self, variables, first, second):
         """Flow of uint8 frames: float32 [B,H,W,2]."""
-        weights = {"params": variables["params"], **variables["extra"]["variables"]}
-        return raft.estimate(self.model, weights, first, second, self.updates)
+        variables = {"params": variables["params"], **variables["extra"]["variables"]}
+        return raft.estimate(self.model, variables, first, second, self.updates)
 
 
 def make(config: Mapping) -> Task:
