@@ -48,10 +48,7 @@ class Loader:
     @property
     def element_spec(self):
         """{key: (shape, dtype)} of the local rows of a batch."""
-        rows, layout = self._shards[0] // self._shards[2], self._layout
-        return batch_lib.spec(
-            rows, layout.frames, layout.image_size, self._width("action"), self._width("state")
-        )
+        return self._spec(self._shards[0] // self._shards[2])
 
     def get_state(self):
         """The place in the stream: {"batch": number of the next batch}, and where the order depends
@@ -127,15 +124,16 @@ class Loader:
         found = self._normal[source.name][kind]
         return statistics.normalise(values, found, self._data["normalize"])
 
-    def _width(self, kind):
-        return max(1, *self._dims[kind])
+    def _spec(self, rows):
+        layout, widths = self._layout, [max(1, *self._dims[kind]) for kind in ("action", "state")]
+        return batch_lib.spec(rows, layout.frames, layout.image_size, *widths)
 
     def _finish(self, rows, frames_BTHWC):
         """The reader's frames and what belongs to the rows: the batch of `batch.py`."""
         count = len(rows["source"])
         batch = {
             key: np.full(count, "", object) if dtype == np.object_ else np.zeros(shape, dtype)
-            for key, (shape, dtype) in self.element_spec.items()
+            for key, (shape, dtype) in self._spec(count).items()
             if key != "frames"
         }
         for s in np.unique(rows["source"]):
@@ -193,7 +191,7 @@ def make(data, global_batch, *, shard_index=0, shard_count=1, seed=0, split="tra
     ]
     pairs = [share.pairs.sum() for share in shares]
     if not any(pairs):
-        raise _empty(sources, split)
+        raise empty(sources, split)
     weights = shares_lib.weights(sources, pairs, data)
     chunks = None
     if reader["backend"] == "stream":  # half of the budget is being read, half is in use
@@ -202,8 +200,13 @@ def make(data, global_batch, *, shard_index=0, shard_count=1, seed=0, split="tra
     for found, fraction in zip(counts.values(), plan.fractions(), strict=True):
         found["fraction"] = float(fraction)
     log.info("%s split\n%s", split, report.format_summary(counts))
-    layout = Layout(data["image_size"], data["frames"], data["threads"] or _threads())
-    return Loader(sources, plan, reader, layout, shards, data, counts)
+    return Loader(sources, plan, reader, layout_of(data), shards, data, counts)
+
+
+def layout_of(data):
+    """The Layout that the options wish."""
+    threads = data["threads"] or min(16, os.cpu_count() or 1)
+    return Layout(data["image_size"], data["frames"], threads)
 
 
 def _counts(sources, split, chosen, spans):
@@ -227,17 +230,15 @@ def _backend(sources, wanted):
     return ("random" if other else "stream") if wanted == "auto" else wanted
 
 
-def _empty(sources, split):
+def empty(sources, split):
+    """The DataError for a split without pairs."""
     groups = ", ".join(f"{len(source.groups)} in {source.name}" for source in sources)
+    option = f"{split}_fraction" if split in ("val", "test") else "gap"
     return DataError(
         f"the {split} split has no episode long enough for a pair (scenes: {groups}); change "
-        f"config.data.{'gap' if split == 'train' else split + '_fraction'}, add sources, or set "
+        f"config.data.{option}, add sources, or set "
         "config.data.split_by=episode to hold out episodes of scenes that are trained on"
     )
-
-
-def _threads():
-    return min(16, os.cpu_count() or 1)
 
 
 def _dims(source, kind):

@@ -39,22 +39,24 @@ def working(text):
 
 
 class Steps:
-    """A line for a loop of known length, at most every two seconds."""
+    """A line for a loop of known length, at most every two seconds. `unit`: what is counted."""
 
-    def __init__(self, total, start):
-        self.total, self.first = total, start
+    def __init__(self, total, start=0, unit="steps"):
+        self.total, self.first, self.unit = total, start, unit
         self.started = self.shown = time.monotonic()
 
-    def update(self, step, loss):
+    def update(self, step, loss=None):
+        """`step` of them are done; the loss stands beside the number if there is one."""
         now = time.monotonic()
         if now - self.shown < EVERY and step != self.total:
             return
         self.shown = now
         rate = (step - self.first) / max(now - self.started, 1e-9)
         left = (self.total - step) / max(rate, 1e-9)
-        bar = "#" * (20 * step // self.total)
-        minutes = f"{int(left) // 60}:{int(left) % 60:02d}"
-        show(
-            f"[{bar:<20}] {step}/{self.total}  loss {loss:.5f}  {rate:.1f} steps/s  {minutes} left",
-            end=step == self.total,
-        )
+        parts = [
+            f"[{'#' * (20 * step // self.total):<20}] {step}/{self.total}",
+            *([] if loss is None else [f"loss {loss:.5f}"]),
+            f"{rate:.1f} {self.unit}/s",
+            f"{int(left) // 60}:{int(left) % 60:02d} left",
+        ]
+        show("  ".join(parts), end=step == self.total)

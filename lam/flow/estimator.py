@@ -67,8 +67,7 @@ class Estimator:
         if not total:
             empty = np.zeros((0, height, width, 2), np.float32)
             return empty, empty[..., 0]
-        pixels = AT_ONCE.get(jax.default_backend(), AT_ONCE_ELSEWHERE)
-        largest = power_of_two_to(max(1, pixels // max(height * width, SMALLEST**2)))
+        largest = at_once(height, width)
         done, begin = [], 0
         while begin < total:
             left = total - begin
@@ -78,6 +77,12 @@ class Estimator:
             done.append([np.asarray(x)[:left] for x in out])
             begin += size
         return tuple(np.concatenate(parts) for parts in zip(*done, strict=True))
+
+
+def at_once(height, width):
+    """How many pairs of such frames are computed in one piece on this machine: a power of two."""
+    pixels = AT_ONCE.get(jax.default_backend(), AT_ONCE_ELSEWHERE)
+    return power_of_two_to(max(1, pixels // max(height * width, SMALLEST**2)))
 
 
 def power_of_two_to(number):
