@@ -4,19 +4,21 @@ python benchmarks/flow.py [--sizes=small,large] [--side=256] [--updates=12] [--b
 
 On a CPU both get one thread of one core and batch 1. On a GPU take --batch=64: torch eager and
 `torch.compile`, both with TF32, and ours with TF32, in bfloat16 but for the feature encoder, and
-wholly in bfloat16. Rounds alternate between the
-sides, so that other load hits both; times are medians in seconds a batch, ratios medians over
-rounds. Needs torch and torchvision (launch/requirements-oracles.txt); without them only our side
-is measured.
+wholly in bfloat16. Rounds alternate between the sides, so that other load hits both; times are
+medians in seconds a batch, ratios medians over rounds. Needs torch and torchvision
+(launch/requirements-oracles.txt); without them only our side is measured.
 """
 
 import argparse
 import json
 import os
+import pathlib
 import statistics
 import sys
 import time
 import types
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 CORE = min(os.sched_getaffinity(0))
 

@@ -54,14 +54,14 @@ def test_shapes_and_types(filmed):
 
 
 def test_frame_2_warped_back_is_frame_1(plain):
-    """At least 30 dB in every pair and 38 in the middle one, on visible pixels, by one bilinear
+    """At least 30 dB in every pair and 37 in the middle one, on visible pixels, by one bilinear
     interpolation; without the flow it is far less in the pairs that move much."""
     found, without = [], []
     for first, second, flow, visible in zip(*plain, strict=True):
         found.append(decibel(first, warp(second, flow), visible))
         without.append(decibel(first, second, visible))
     assert min(found) > 30
-    assert np.median(found) > 38
+    assert np.median(found) > 37
     large = np.linalg.norm(plain[2], axis=-1).mean(axis=(1, 2)) > 2
     assert large.sum() >= 5
     assert (np.array(found)[large] > np.array(without)[large] + 6).all()

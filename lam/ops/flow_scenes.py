@@ -13,9 +13,9 @@ import numpy as np
 LAYERS, FIRST_LINK = 11, 5
 CANVASES = 3
 STILL = 0.08  # share of pairs in which nothing moves
-CAMERA = 0.5  # share of the others in which the camera moves
+CAMERA = 0.6  # share of the others in which the camera moves
 ARM, HOLDING = 0.6, 0.25  # shares with an arm, and with something in its hand
-SLOWEST = 1 / 40  # of the largest motion; magnitudes are log-uniform from there up
+SLOWEST = 1 / 16  # of the largest motion; magnitudes are log-uniform from there up
 TURN = 2 * np.pi
 
 
