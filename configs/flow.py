@@ -56,7 +56,7 @@ def debug(c):
 
 
 def cpu(c):
-    one_cycle(c, steps=10_000, lr=5e-4, batch_size=4)
+    one_cycle(c, steps=12_000, lr=5e-4, batch_size=4)
     c.eval_every = c.checkpoint_every = 1000
 
 

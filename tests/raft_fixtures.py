@@ -1,11 +1,15 @@
 """Weights for tests of RAFT: all random, none at its start value, small enough for sane flow."""
 
+import functools
 import sys
 import types
 
+import jax
 import numpy as np
 from PIL import Image
 
+from lam.convert import files
+from lam.convert import raft as convert
 from lam.models import weights
 from lam.models.raft import shapes
 
@@ -32,6 +36,13 @@ def random_frames(*shape, seed=1):
     coarse = rng.uniform(size=(batch, height // 4 + 2, width // 4 + 2, 3))
     fine = np.repeat(np.repeat(coarse, 4, axis=1), 4, axis=2).astype(np.float32)
     return fine[:, 1 : height + 1, 2 : width + 2], fine[:, :height, :width]
+
+
+@functools.cache
+def supplied_weights(path):
+    """Variables of a supplied file of torchvision's names, float32."""
+    tree = convert.to_tree(files.read(path))[2]
+    return jax.tree.map(lambda x: np.asarray(x, np.float32), tree)
 
 
 def pair(folder, name):

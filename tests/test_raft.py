@@ -11,11 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from raft_fixtures import pair, random_frames, random_weights
+from raft_fixtures import pair, random_frames, random_weights, supplied_weights
 from scipy import ndimage
 
-from lam.convert import files
-from lam.convert import raft as convert
 from lam.models import raft_parts, raft_update
 from lam.models.raft import (
     SIZES,
@@ -238,16 +236,10 @@ def test_block_mean():
     np.testing.assert_array_equal(block_mean(x, 2)[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
 
 
-@functools.cache
-def oracle_weights(path):
-    tree = convert.to_tree(files.read(path))[2]
-    return jax.tree.map(lambda x: np.asarray(x, np.float32), tree)
-
-
 def test_flow_is_that_of_the_original(test_data):
     """Of a pair that is padded; more pairs and updates in test_raft_oracles.py."""
     folder = test_data / "flow"
-    variables = oracle_weights(folder / "raft_small_random_seeded_torchvision_names.npz")
+    variables = supplied_weights(folder / "raft_small_random_seeded_torchvision_names.npz")
     expected = np.load(folder / "raft_small_random_seeded_oracle.npz")["c250x270_it12"]
     run = jax.jit(lambda v, a, b: estimate(Raft("small"), v, a, b, 12))
     error = np.abs(run(variables, *pair(folder, "c250x270"))[0] - expected.transpose(1, 2, 0))
@@ -258,7 +250,7 @@ def test_flow_is_that_of_the_original(test_data):
 def test_intermediates_are_those_of_the_original(test_data):
     """Likeness up to 110 is allowed 1e-5 of itself besides: float32 holds no more."""
     folder = test_data / "flow"
-    variables = oracle_weights(folder / "raft_small_random_seeded_torchvision_names.npz")
+    variables = supplied_weights(folder / "raft_small_random_seeded_torchvision_names.npz")
     expected = np.load(folder / "raft_small_random_seeded_intermediates_b128x160.npz")
     first, second = (normalise(jnp.asarray(x)) for x in pair(folder, "b128x160"))
     model = Raft("small").bind(variables)
@@ -283,7 +275,7 @@ def test_intermediates_are_those_of_the_original(test_data):
 def test_bfloat16_is_off_by_little(test_data):
     """Less than 0.05 px on average, with weights that estimate something."""
     folder = test_data / "flow"
-    variables = oracle_weights(folder / "raft_small_minitrained_torchvision_names.npz")
+    variables = supplied_weights(folder / "raft_small_minitrained_torchvision_names.npz")
     expected = np.load(folder / "raft_small_minitrained_oracle.npz")["b128x160_it12"]
     model = Raft("small", dtype=jnp.bfloat16, forms=PLAIN)
     run = jax.jit(lambda v, a, b: estimate(model, v, a, b, 12))

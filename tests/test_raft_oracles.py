@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from raft_fixtures import make_torchvision_importable, pair, random_frames
+from raft_fixtures import make_torchvision_importable, pair, random_frames, supplied_weights
 
 from lam import plots
 from lam.convert import raft as convert
@@ -73,6 +73,27 @@ def test_flow_agrees(test_data, size, name):
     assert 0.5 < np.abs(expected[-1]).max() < 64, "these weights would show nothing"
     for updates in UPDATES:
         error = np.abs(run(tree, *frames, updates) - expected[updates - 1])
+        assert error.max() < 1e-3
+        assert error.mean() < 1e-4
+
+
+@pytest.mark.parametrize("weights", ["random_seeded", "minitrained"])
+def test_supplied_flows_agree(test_data, weights):
+    """All of them: every pair and number of updates, and the 30 exact warps (stored in halves)."""
+    folder = test_data / "flow"
+    tree = supplied_weights(folder / f"raft_small_{weights}_torchvision_names.npz")
+    run = jax.jit(lambda v, a, b, n: estimate(Raft("small"), v, a, b, n), static_argnums=3)
+    for name, expected in np.load(folder / f"raft_small_{weights}_oracle.npz").items():
+        frames, updates = name.split("_it")
+        if frames == "synthetic":
+            warps = np.load(folder / "synthetic_warps_192.npz")
+            error = run(tree, warps["frame1"][::5], warps["frame2"][::5], int(updates))
+            error = np.abs(error - expected[::5].astype(np.float32))
+            assert error.max() < 1e-3 + np.abs(expected).max() * 2**-11
+            continue
+        error = np.abs(
+            run(tree, *pair(folder, frames), int(updates))[0] - expected.transpose(1, 2, 0)
+        )
         assert error.max() < 1e-3
         assert error.mean() < 1e-4
 

@@ -86,7 +86,6 @@ class Task:
         error_U = jnp.mean(jnp.abs(flows_UBHW2 - flow), axis=(1, 2, 3, 4))
         errors = motion.endpoint_errors(flows_UBHW2[-1], flow, visible)
         metrics = {name: jnp.mean(error_B) for name, error_B in errors.items()}
-        metrics["epe_over_zero"] = metrics["epe"] / jnp.maximum(metrics["zero"], 1e-6)
         extra = {"variables": dict(variables), "steps": extra["steps"] + 1}
         return jnp.sum(weight_U * error_U), (extra, metrics)
 
