@@ -96,9 +96,7 @@ def write_shard(job, path):
 def _open(src, options):
     """The opened set and its keys."""
     src = str(src)
-    named = "/" not in src and not Path(src).exists() and oxe.get(src)
-    place = oxe.place(src, options["root"]) if named else src
-    episode_set = rlds.open_set(place, options["split"])
+    episode_set = rlds.open_set(oxe.folder(src, options["root"]), options["split"])
     chosen, name = keys_lib.options(options, 0, 1), episode_set.name
     registered = oxe.get(name)
     held = {"held": episode_set.keys} if episode_set.keys else {}

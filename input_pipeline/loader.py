@@ -172,8 +172,12 @@ def make(data, global_batch, *, shard_index=0, shard_count=1, seed=0, split="tra
     data = options.DEFAULTS | {key: data[key] for key in data}
     options.check(data, split)
     plan_lib.check_shards(global_batch, shard_index, shard_count)
+    if data["backend"] == "random":
+        _check_local(data)
     sources = sources_lib.open_all(data)
     reader = {"backend": _backend(sources, data["backend"])}
+    if reader["backend"] == "random":  # also where only the sources' storage made it so
+        _check_local(data)
     gaps, spans = zip(*(shares_lib.span(source, data) for source in sources), strict=True)
     chosen = [
         source.usable(split, steps, data["max_episodes"])
@@ -228,6 +232,16 @@ def _backend(sources, wanted):
             f"{other[0].episode_set.storage}; use auto or random"
         )
     return ("random" if other else "stream") if wanted == "auto" else wanted
+
+
+def _check_local(data):
+    """DataError before a remote source is indexed, which reads it whole."""
+    if folder := sources_lib.first_remote(data):
+        raise DataError(
+            f"{folder}: frames of a remote folder cannot be read one by one; set "
+            "config.data.backend=stream (TFRecord sets) or convert it to a local folder "
+            "(python -m input_pipeline.convert)"
+        )
 
 
 def empty(sources, split):

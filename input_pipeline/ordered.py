@@ -4,11 +4,9 @@ Local files only, read at random (`random_access`), without TensorFlow.
 N rows asked for, T frames of a row, V episodes of all sources.
 """
 
-from pathlib import Path
-
 import numpy as np
 
-from input_pipeline import loader, options, oxe, rlds, shares, splits
+from input_pipeline import loader, options, shares, splits
 from input_pipeline import plan as plan_lib
 from input_pipeline import sources as sources_lib
 from input_pipeline.errors import DataError
@@ -132,11 +130,8 @@ def _check(data, batch_size, split, limit):
             f"config.data.gap_jitter={data['gap_jitter']:g} gives no one order of pairs; set it to "
             "0, the middle of the gaps"
         )
-    for place, _, _ in sources_lib.wanted_sources(data):  # indexing reads remote ones whole
-        named = "/" not in place and not Path(place).exists() and oxe.get(place)
-        folder = oxe.place(place, data["root"]) if named else place
-        if rlds.is_remote(folder):
-            raise DataError(
-                f"{folder}: a remote folder cannot be read pair by pair; convert it to a local one "
-                "(python -m input_pipeline.convert), or set config.data.root to where your copy is"
-            )
+    if folder := sources_lib.first_remote(data):  # indexing would read it whole
+        raise DataError(
+            f"{folder}: a remote folder cannot be read pair by pair; convert it to a local one "
+            "(python -m input_pipeline.convert), or set config.data.root to where your copy is"
+        )

@@ -14,6 +14,7 @@ import math
 import signal
 import sys
 import textwrap
+from pathlib import Path
 
 from input_pipeline import keys, oxe_converted, oxe_sets
 from input_pipeline.errors import DataError
@@ -95,6 +96,12 @@ def place(name, root):
             "config.data.sources"
         )
     return f"{root.rstrip('/')}/{found.folder}/{found.version}"
+
+
+def folder(text, root):
+    """Where a source lies: a registered name's place below `root`, a folder as it is."""
+    named = "/" not in text and not Path(text).exists() and get(text)
+    return place(text, root) if named else text
 
 
 def scene_of(dataset, value):

@@ -92,15 +92,7 @@ def batches(sources, rows_of, layout, first):
 
 
 def _check(sources):
-    """DataError where the files cannot be read at random; makes room for all of them to be open."""
-    for source in sources:
-        path = str(source.episode_set.path)
-        if "://" in path:
-            raise DataError(
-                f"{path}: frames of a remote folder cannot be read one by one; set "
-                "config.data.backend=stream (TFRecord sets) or convert it to a local folder "
-                "(python -m input_pipeline.convert)"
-            )
+    """Makes room for all files to be open; DataError where the system does not allow it."""
     needed = SPARE_FILES + sum(len(source.episode_set.files) for source in sources)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if resource.RLIM_INFINITY != soft < needed:

@@ -76,6 +76,12 @@ def open_all(data):
     return sources
 
 
+def first_remote(data):
+    """The first remote folder among the wanted sources, "" if all are here; nothing is opened."""
+    folders = (oxe.folder(place, data["root"]) for place, _, _ in wanted_sources(data))
+    return next(filter(rlds.is_remote, folders), "")
+
+
 def wanted_sources(data):
     """Of `data.mixture` or `data.sources`: list of (place, split or "", weight or None)."""
     if not data["mixture"]:
@@ -136,10 +142,9 @@ def _folder(place, data):
     if place in BUILTIN:
         builtin = importlib.import_module(f"input_pipeline.{place}")
         return builtin.write(str(cache(data)), file_format="array_record")
-    if "/" in place or Path(place).exists():
-        return place
-    if oxe.get(place):
-        return oxe.place(place, data["root"])
+    found = oxe.folder(place, data["root"])
+    if "/" in found or Path(found).exists():
+        return found
     near = difflib.get_close_matches(place, [*BUILTIN, *oxe.SETS])
     hint = f" (did you mean {near[0]}?)" if near else ""
     raise DataError(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from reader_fixtures import encoded, layout, source, waves
 
-from input_pipeline import decode, random_access
+import input_pipeline
+from input_pipeline import decode, random_access, rlds
 from input_pipeline.errors import DataError
 
 STORAGES = ("tfrecord", "array_record", "frames")
@@ -124,11 +125,11 @@ def test_a_file_that_was_cut_off_later_is_named(tmp_path, storage):
     batches.close()
 
 
-def test_a_remote_folder_is_refused(tmp_path):
-    made = source(tmp_path, episodes())
-    made.episode_set.path = "gs://bucket/set/1.0.0"
+def test_a_remote_folder_is_refused_before_anything_is_opened(monkeypatch):
+    monkeypatch.setattr(rlds, "open_set", None)
+    data = {"sources": "gs://bucket/set/1.0.0", "backend": "random"}
     with pytest.raises(DataError, match=r"gs://bucket/set/1\.0\.0: .*backend=stream") as caught:
-        random_access.batches([made], rows_of(1), layout(12), 0)
+        input_pipeline.make(data, 4)
     assert "\n" not in str(caught.value)
 
 
