@@ -29,6 +29,7 @@ def model():
     m = ConfigDict()
     m.encoder = "joint"  # or "lapa"
     m.num_tokens = 4  # L, tokens of one latent action
+    m.quantizer = "nsvq"  # or "vq", "vq_ema", "cosine", "fsq": lam/models/quantizers.py
     m.num_codes = 8  # K, codes of one token
     m.code_width = 2  # small, so that 8 codes cover it and quantisation noise stays small
     m.width = 96
@@ -39,9 +40,11 @@ def model():
     m.motions = 4  # displacements that the codes say
     m.shared_codebook = False  # one codebook for all positions
     m.dtype = "auto"  # of the compute: float32 on CPU, bfloat16 on accelerators
+    m.commitment = 0.25  # of encoder outputs to their codes, in the loss of vq, vq_ema and cosine
+    m.levels = ()  # of fsq, such as (8, 5, 5, 5); () = those that suit num_codes
     m.guided_weight = 1.0  # of the loss with the parts that the encoder sees
     m.noise_warmup = 500  # steps over which the quantisation noise grows to its full length
-    m.follow_rate = 0.05  # share of the way a code goes in a step to the mean of its outputs
+    m.follow_rate = 0.05  # share of the way that codes of nsvq and vq_ema go to the mean of their z
     m.reseed_every = 50  # steps between looks for dead codes, 0 = never
     m.reseed_until = 2000  # last step at which codes are moved
     m.reseed_threshold = 0.1  # share of its fair use below which a code is dead

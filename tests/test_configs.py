@@ -25,7 +25,7 @@ def shapes_of(config):
 @pytest.mark.parametrize("variant", laq.VARIANTS)
 def test_variant_builds(variant):
     state = shapes_of(laq.get_config(variant))
-    codebook = state.params["quantizer"]["codebook"]
+    codebook = state.params["bottleneck"]["codebook"]
     assert codebook.shape[1] == 8
     assert {x.dtype.name for x in jax.tree.leaves(state.params)} == {"float32"}
 
@@ -34,7 +34,7 @@ def test_lapa_variant_is_the_published_one():
     """343,796,080 parameters less 24 gains of 1024 that the published code never uses."""
     state = shapes_of(laq.get_config("lapa"))
     assert sum(x.size for x in jax.tree.leaves(state.params)) == 343_796_080 - 24 * 1024
-    assert state.params["quantizer"]["codebook"].shape == (1, 8, 32)
+    assert state.params["bottleneck"]["codebook"].shape == (1, 8, 32)
 
 
 def test_variants_do_not_share_their_fields():

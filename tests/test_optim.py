@@ -52,7 +52,7 @@ def test_fewer_steps_than_warm_up():
 PARAMS = {
     "dense": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)},
     "norm": {"scale": jnp.ones(2)},
-    "quantizer": {"codebook": jnp.ones((1, 2, 2))},
+    "bottleneck": {"codebook": jnp.ones((1, 2, 2))},
     "position": jnp.ones((2, 2)),
 }
 
@@ -61,7 +61,7 @@ def test_only_kernels_decay():
     assert optim.decays(PARAMS) == {
         "dense": {"kernel": True, "bias": False},
         "norm": {"scale": False},
-        "quantizer": {"codebook": False},
+        "bottleneck": {"codebook": False},
         "position": False,
     }
 

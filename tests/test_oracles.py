@@ -13,13 +13,15 @@ import pytest
 
 from configs import common
 from lam import optim
-from lam.models import lapa, quantizers
+from lam.models import codebooks, lapa, quantizers
+from lam.ops import fsq
 
 pytestmark = pytest.mark.oracle
 if not os.environ.get("LAM_ORACLES"):
     pytest.skip("needs torch: bash launch/test.sh --oracles", allow_module_level=True)
 
 import torch  # noqa: E402
+import vector_quantize_pytorch  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 B, N, M, D, A, K = 3, 16, 4, 32, 2, lapa.HEAD_WIDTH
@@ -97,7 +99,7 @@ def test_lapa_position_generator_is_a_causal_depthwise_convolution():
 def test_nearest_codes():
     z, codebook = normal(B * N, 4, 8), normal(4, 8, 8, seed=5)
     distances = torch.cdist(*torched((z.swapaxes(0, 1), codebook)))
-    np.testing.assert_array_equal(quantizers.nearest(z, codebook).T, distances.argmin(-1))
+    np.testing.assert_array_equal(codebooks.nearest(z, codebook).T, distances.argmin(-1))
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
@@ -121,3 +123,59 @@ def test_optimizer(name):
         torch.nn.utils.clip_grad_norm_([weight], config.clip_norm)
         reference.step()
     assert_close(params["kernel"], weight)
+
+
+@pytest.mark.parametrize("asked", [8, 16, 64, 256, 512, 1024, 2048, 4096])
+def test_fsq_agrees(asked):
+    """Indices are equal, codes within 1e-6, also back from indices."""
+    levels = fsq.TABLE[asked]
+    peer = vector_quantize_pytorch.FSQ(list(levels))
+    z = 2 * normal(B, 200, len(levels))
+    codes, indices = peer(torched(z))
+    ours = fsq.quantize(z, levels)
+    assert_close(ours, codes, 1e-6)
+    np.testing.assert_array_equal(fsq.indices(ours, levels), indices.numpy())
+    assert_close(fsq.codes(indices.numpy(), levels), codes, 1e-6)
+
+
+def vq_peer(codebook, **options):
+    """Their quantizer of one codebook, training, with the codes and running means given."""
+    peer = vector_quantize_pytorch.VectorQuantize(
+        dim=codebook.shape[-1],
+        codebook_size=codebook.shape[-2],
+        threshold_ema_dead_code=0,
+        **options,
+    )
+    book = peer._codebook
+    book.embed.data.copy_(torched(codebook))
+    if hasattr(book, "embed_avg"):
+        book.embed_avg.data.copy_(torched(codebook))
+        book.cluster_size.data.fill_(1.0)
+    return peer.train()
+
+
+def test_running_codes_agree():
+    """Tokens, codes, commitment loss and the codebook after two steps of VQ with running means."""
+    codebook, kind = normal(1, 8, 5, seed=4), quantizers.RunningVQ
+    peer = vq_peer(codebook, decay=0.8, commitment_weight=0.25)
+    averages = kind.averages(codebook)
+    for seed in (5, 6):
+        z = normal(B, N, 5, seed=seed)
+        found = kind(1, 8, 5, 0.25).apply({"params": {"codebook": codebook}}, z, jax.random.key(0))
+        codes, tokens, loss = peer(torched(z))
+        np.testing.assert_array_equal(found.tokens, tokens.numpy())
+        assert_close(found.codes, codes)
+        assert_close(found.loss, loss.sum())
+        codebook, averages = kind.move(codebook, averages, z, 0.2)
+        assert_close(codebook, peer._codebook.embed)
+
+
+def test_cosine_codes_agree():
+    codebook = normal(1, 8, 5, seed=4)
+    unit = codebook / jnp.linalg.norm(codebook, axis=-1, keepdims=True)
+    peer = vq_peer(unit, use_cosine_sim=True).eval()
+    z = normal(B, N, 5, seed=5)
+    found = quantizers.Cosine(1, 8, 5).apply({"params": {"codebook": codebook}}, z)
+    codes, tokens, _ = peer(torched(z))
+    np.testing.assert_array_equal(found.tokens, tokens.numpy())
+    assert_close(found.codes, codes)

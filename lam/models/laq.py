@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from lam.models.flow_decoder import FlowDecoder
 from lam.models.joint import Joint
 from lam.models.lapa import Lapa
-from lam.models.quantizers import NSVQ
+from lam.models.quantizers import FSQ, WITH_CODEBOOK
 
 NETS = {"joint": Joint, "lapa": Lapa}
 
@@ -30,6 +30,7 @@ class Pass(NamedTuple):
     tokens: jax.Array  # int32 [B,L]
     codes: jax.Array  # float32 [B,L,Z], before quantisation
     flow: jax.Array | None  # float32 [B,H,W,2], (dx / W, dy / H), where there is a flow decoder
+    quantizer_loss: jax.Array | float
 
 
 class LAQ(nn.Module):
@@ -38,6 +39,9 @@ class LAQ(nn.Module):
     Attributes:
       encoder: "joint" (default, lam/models/joint.py) or "lapa" (as published, lam/models/lapa.py).
       motions: displacements that the codes of "joint" say.
+      quantizer: see lam/models/quantizers.py.
+      commitment: weight of the distance of encoder outputs to their codes, where there is one.
+      levels: of the quantizer "fsq", whose product is num_codes and whose number is code_width.
       shared_codebook: one codebook for all positions, as published, instead of one each.
       flow_depth: blocks of the decoder of optical flow; 0 = there is none.
     """
@@ -52,6 +56,9 @@ class LAQ(nn.Module):
     heads: int = 4
     patch: int = 8
     motions: int = 4
+    quantizer: str = "nsvq"
+    commitment: float = 0.25
+    levels: tuple[int, ...] = ()
     shared_codebook: bool = False
     flow_depth: int = 0
     dtype: jnp.dtype = jnp.float32
@@ -68,8 +75,12 @@ class LAQ(nn.Module):
             motions=self.motions,
             dtype=self.dtype,
         )
-        codebooks = 1 if self.shared_codebook else self.num_tokens
-        self.quantizer = NSVQ(codebooks, self.num_codes, self.code_width)
+        if self.quantizer == "fsq":
+            self.bottleneck = FSQ(self.levels)
+        else:
+            codebooks = 1 if self.shared_codebook else self.num_tokens
+            kind = WITH_CODEBOOK[self.quantizer]
+            self.bottleneck = kind(codebooks, self.num_codes, self.code_width, self.commitment)
         if self.flow_depth:
             self.flow_decoder = FlowDecoder(
                 self.width, self.flow_depth, self.heads, self.patch, self.dtype
@@ -81,21 +92,21 @@ class LAQ(nn.Module):
 
     def tokens(self, first_BHWC, second_BHWC):
         """Latent action tokens: int32 [B,L] in [0, num_codes)."""
-        return self.quantizer(self.encode(first_BHWC, second_BHWC))[1]
+        return self.bottleneck(self.encode(first_BHWC, second_BHWC)).tokens
 
     def decode(self, first_BHWC, tokens_BL):
         """Frame 2 as the tokens say: float32 [B,H,W,3], not clipped."""
-        recon_BHWC, _ = self.net.decode(first_BHWC, self.quantizer.lookup(tokens_BL))
+        recon_BHWC, _ = self.net.decode(first_BHWC, self.bottleneck.lookup(tokens_BL))
         return recon_BHWC.astype(jnp.float32)
 
     def flow(self, first_BHWC, tokens_BL):
         """The flow that the tokens say, as a share of the frame: float32 [B,H,W,2]."""
-        return self.flow_decoder(first_BHWC, self.quantizer.lookup(tokens_BL))
+        return self.flow_decoder(first_BHWC, self.bottleneck.lookup(tokens_BL))
 
     def __call__(self, first_BHWC, second_BHWC, rng=None, noise=1.0):
         """One pass; with `rng` as in training, the quantisation noise scaled by `noise`."""
         codes_BLZ, parts = self.net.encode(first_BHWC, second_BHWC)
-        quantised_BLZ, tokens_BL = self.quantizer(codes_BLZ, rng, noise)
+        quantised_BLZ, tokens_BL, loss = self.bottleneck(codes_BLZ, rng, noise)
         recon_BHWC, guided = self.net.decode(first_BHWC, quantised_BLZ, parts)
         return Pass(
             recon_BHWC.astype(jnp.float32),
@@ -103,4 +114,5 @@ class LAQ(nn.Module):
             tokens_BL,
             codes_BLZ.astype(jnp.float32),
             self.flow_decoder(first_BHWC, quantised_BLZ) if self.flow_depth else None,
+            loss,
         )

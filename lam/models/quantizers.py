@@ -1,34 +1,183 @@
-"""Vector quantisers with a codebook for each token position, or one for all.
+"""Quantizers: what the encoder says becomes tokens, and codes that the decoder is given.
 
-B batch, L token positions, G codebooks (L, or 1 shared), K codes, D width of a code, R recent
-encoder outputs.
+B batch, L token positions, G codebooks (L, or 1 shared), K codes, D width of a code.
 
-NSVQ (Vali and Backstrom, IEEE Access 2022) replaces the quantisation error in training by noise of
-the same length, so that gradients reach encoder and codebook without a commitment loss. As used by
-LAPA (Ye et al., 2024) the codebook collapses; its three causes are removed here:
-codes start on encoder outputs (`init_codes`), usage is counted once per occurrence (`count`), and
-dead codes are re-seeded with noise relative to the spread of the encoder (`reseed`).
+| name     | the decoder is given in training           | codes are moved by                       |
+|----------|--------------------------------------------|------------------------------------------|
+| `nsvq`   | z and noise as long as the error           | gradient and the means of their outputs  |
+| `vq`     | the code, gradient straight through to z   | gradient of their distance to z          |
+| `vq_ema` | the same                                   | running means of their outputs           |
+| `cosine` | the same on unit vectors, nearest by angle | gradient of their distance to z          |
+| `fsq`    | z on a grid, gradient straight through     | nothing: the grid is given               |
+
+Without `rng`, as in use, all give the code itself. Dead codes are re-seeded by `lam.tasks.laq`.
+Sources: Vali and Backstrom (IEEE Access 2022), van den Oord et al. (2017), Razavi et al. (2019),
+Yu et al. (2021, arXiv 2110.04627), Mentzer et al. (2023).
 """
+
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-RESEED_NOISE = 0.02  # of the spread of the encoder outputs
+from lam.models import codebooks
+from lam.ops import fsq
+
+SMOOTHING = 1e-5  # of the running counts, so that none is zero
 
 
-def nearest(z_BLD, codebook_GKD):
-    """Index of the nearest code by Euclidean distance, in float32: int32 [B,L]."""
-    z, codebook = z_BLD.astype(jnp.float32), codebook_GKD.astype(jnp.float32)
-    codebook = jnp.broadcast_to(codebook, (z.shape[1], *codebook.shape[1:]))
-    dots_BLK = jnp.einsum("bld,lkd->blk", z, codebook)
-    distances_BLK = jnp.sum(codebook**2, axis=-1) - 2 * dots_BLK  # less the constant |z|^2
-    return jnp.argmin(distances_BLK, axis=-1).astype(jnp.int32)
+class Quantised(NamedTuple):
+    """What a quantizer gives."""
+
+    codes: jax.Array  # float32 [B,L,D]
+    tokens: jax.Array  # int32 [B,L]
+    loss: jax.Array | float  # scalar, to be added to the task's own
 
 
-def lookup(tokens_BL, codebook_GKD):
-    """Codes of the tokens: [B,L,D]."""
-    return codebook_GKD[jnp.arange(tokens_BL.shape[1]) % codebook_GKD.shape[0], tokens_BL]
+class Codebook(nn.Module):
+    """What the quantizers with a codebook share.
+
+    Attributes:
+      codebooks: G, one for each token position or 1 for all.
+      num_codes: codes K of each codebook.
+      width: size D of a code.
+      commitment: weight of the distance of z to its code, for those that have it.
+    """
+
+    codebooks: int
+    num_codes: int
+    width: int
+    commitment: float = 0.25
+
+    def setup(self):
+        shape = (self.codebooks, self.num_codes, self.width)
+        self.codebook = self.param("codebook", nn.initializers.normal(1.0), shape)
+
+    def lookup(self, tokens_BL):
+        """Codes of given tokens: [B,L,D]."""
+        return codebooks.lookup(tokens_BL, self.codebook)
+
+    @staticmethod
+    def averages(codebook_GKD):
+        """Running averages to begin with, part of the training state; {} for none."""
+        del codebook_GKD
+        return {}
+
+    @staticmethod
+    def move(codebook_GKD, averages, z_BLD, rate):
+        """The codebook after a step, apart from its gradient, and the averages."""
+        del z_BLD, rate
+        return codebook_GKD, averages
+
+    @staticmethod
+    def restart(averages, dead_GK, codebook_GKD):
+        """The averages after dead codes were re-seeded in the codebook."""
+        del dead_GK, codebook_GKD
+        return averages
+
+
+class NSVQ(Codebook):
+    """Noise substitution: gradients reach encoder and codebook without a loss of their own."""
+
+    def __call__(self, z_BLD, rng=None, noise=1.0):
+        """z [B,L,D] -> Quantised; with `rng` the noise is scaled by `noise` in 0..1."""
+        z_BLD = z_BLD.astype(jnp.float32)
+        tokens_BL = codebooks.nearest(jax.lax.stop_gradient(z_BLD), self.codebook)
+        codes_BLD = self.lookup(tokens_BL)
+        if rng is not None:
+            codes_BLD = substitute_noise(z_BLD, codes_BLD, rng, noise)
+        return Quantised(codes_BLD, tokens_BL, 0.0)
+
+    @staticmethod
+    def move(codebook_GKD, averages, z_BLD, rate):
+        return codebooks.follow(codebook_GKD, z_BLD, rate), averages
+
+
+class VQ(Codebook):
+    """Straight-through, with the codebook and commitment losses of VQ-VAE."""
+
+    def __call__(self, z_BLD, rng=None, noise=1.0):
+        """z [B,L,D] -> Quantised."""
+        del rng, noise
+        z_BLD = self.space(z_BLD.astype(jnp.float32))
+        codebook = self.space(self.codebook)
+        tokens_BL = codebooks.nearest(jax.lax.stop_gradient(z_BLD), codebook)
+        codes_BLD = codebooks.lookup(tokens_BL, codebook)
+        loss = self.commitment * mean_square(z_BLD, jax.lax.stop_gradient(codes_BLD))
+        loss += self.codebook_loss(jax.lax.stop_gradient(z_BLD), codes_BLD)
+        codes_BLD = z_BLD + jax.lax.stop_gradient(codes_BLD - z_BLD)
+        return Quantised(codes_BLD, tokens_BL, loss)
+
+    def space(self, x):
+        """Where distances are taken."""
+        return x
+
+    def codebook_loss(self, z_BLD, codes_BLD):
+        return mean_square(z_BLD, codes_BLD)
+
+
+class Cosine(VQ):
+    """VQ on unit vectors: the nearest code is that of the smallest angle."""
+
+    def lookup(self, tokens_BL):
+        """Codes of given tokens: [B,L,D], of length 1."""
+        return codebooks.lookup(tokens_BL, self.space(self.codebook))
+
+    def space(self, x):
+        return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
+class RunningVQ(VQ):
+    """VQ whose codes are running means: `rate` is 1 less the decay."""
+
+    def codebook_loss(self, z_BLD, codes_BLD):
+        del z_BLD, codes_BLD
+        return 0.0
+
+    @staticmethod
+    def averages(codebook_GKD):
+        return {"count": jnp.ones(codebook_GKD.shape[:2]), "sum": codebook_GKD}
+
+    @staticmethod
+    def move(codebook_GKD, averages, z_BLD, rate):
+        new = dict(zip(("count", "sum"), codebooks.used_by(codebook_GKD, z_BLD), strict=True))
+        averages = jax.tree.map(lambda a, b: a + rate * (b - a), averages, new)
+        count_GK, num_codes = averages["count"], codebook_GKD.shape[1]
+        total_G1 = jnp.sum(count_GK, axis=-1, keepdims=True)
+        smooth_GK = (count_GK + SMOOTHING) * (total_G1 / (total_G1 + num_codes * SMOOTHING))
+        return averages["sum"] / smooth_GK[..., None], averages
+
+    @staticmethod
+    def restart(averages, dead_GK, codebook_GKD):
+        mean_G1 = jnp.mean(averages["count"], axis=-1, keepdims=True)
+        count_GK = jnp.where(dead_GK, mean_G1, averages["count"])
+        sum_GKD = jnp.where(dead_GK[..., None], mean_G1[..., None] * codebook_GKD, averages["sum"])
+        return {"count": count_GK, "sum": sum_GKD}
+
+
+class FSQ(nn.Module):
+    """Finite scalar quantisation; the levels decide the number of codes and their width."""
+
+    levels: tuple[int, ...]
+
+    def __call__(self, z_BLD, rng=None, noise=1.0):
+        """z [B,L,D], D the number of levels -> Quantised."""
+        del rng, noise
+        codes_BLD = fsq.quantize(z_BLD, self.levels)
+        return Quantised(codes_BLD, fsq.indices(codes_BLD, self.levels), 0.0)
+
+    def lookup(self, tokens_BL):
+        """Codes of given tokens: [B,L,D]."""
+        return fsq.codes(tokens_BL, self.levels)
+
+
+WITH_CODEBOOK = {"nsvq": NSVQ, "vq": VQ, "vq_ema": RunningVQ, "cosine": Cosine}
+NAMES = (*WITH_CODEBOOK, "fsq")
+
+
+def mean_square(one, other):
+    return jnp.mean((one - other) ** 2)
 
 
 def substitute_noise(z_BLD, codes_BLD, rng, scale=1.0):
@@ -37,78 +186,3 @@ def substitute_noise(z_BLD, codes_BLD, rng, scale=1.0):
     noise_BLD = jax.random.normal(rng, z_BLD.shape, z_BLD.dtype)
     unit_BLD = noise_BLD / jnp.linalg.norm(noise_BLD, axis=-1, keepdims=True)
     return z_BLD + scale * error_BL1 * unit_BLD
-
-
-def by_codebook(x_BL, codebooks):
-    """Rows of each codebook: [B,L,...] -> [R,G,...], all positions together where it is shared."""
-    return x_BL.reshape(-1, codebooks, *x_BL.shape[2:])
-
-
-def init_codes(z_BLD, codebooks, num_codes, rng):
-    """Codes on randomly chosen encoder outputs, spread by a little noise: [G,K,D]."""
-    z_RGD = by_codebook(z_BLD, codebooks)
-    keys_G = jax.random.split(rng, codebooks)
-    shuffled_GR = jax.vmap(lambda key: jax.random.permutation(key, z_RGD.shape[0]))(keys_G)
-    rows_GK = jnp.take(shuffled_GR, jnp.arange(num_codes) % z_RGD.shape[0], axis=1)
-    codes_GKD = jnp.swapaxes(z_RGD, 0, 1)[jnp.arange(codebooks)[:, None], rows_GK]
-    spread_G = jnp.sqrt(jnp.mean(jnp.var(z_RGD, axis=0), axis=-1)) + 1e-6
-    noise_GKD = jax.random.normal(jax.random.fold_in(rng, 1), codes_GKD.shape)
-    return codes_GKD + RESEED_NOISE * spread_G[:, None, None] * noise_GKD
-
-
-def count(tokens_BL, codebooks, num_codes):
-    """How often each code was used, every occurrence counted: float32 [G,K]."""
-    used_RGK = by_codebook(jax.nn.one_hot(tokens_BL, num_codes, dtype=jnp.float32), codebooks)
-    return jnp.sum(used_RGK, axis=0)
-
-
-def follow(codebook_GKD, z_BLD, rate):
-    """Moves each code by `rate` towards the mean of the encoder outputs that it stands for."""
-    codebooks, num_codes, _ = codebook_GKD.shape
-    hot_RGK = by_codebook(jax.nn.one_hot(nearest(z_BLD, codebook_GKD), num_codes), codebooks)
-    counts_GK1 = jnp.sum(hot_RGK, axis=0)[..., None]
-    sums_GKD = jnp.einsum("rgk,rgd->gkd", hot_RGK, by_codebook(z_BLD, codebooks))
-    means_GKD = jnp.where(counts_GK1 > 0, sums_GKD / jnp.maximum(counts_GK1, 1), codebook_GKD)
-    return codebook_GKD + rate * (means_GKD - codebook_GKD)
-
-
-def reseed(codebook_GKD, counts_GK, z_BLD, rng, threshold):
-    """Moves codes used less than `threshold` times their fair share onto recent encoder outputs."""
-    codebooks, num_codes, _ = codebook_GKD.shape
-    dead_GK = counts_GK < threshold * jnp.mean(counts_GK, axis=-1, keepdims=True)
-    fresh_GKD = init_codes(z_BLD, codebooks, num_codes, rng)
-    return jnp.where(dead_GK[..., None], fresh_GKD, codebook_GKD)
-
-
-class NSVQ(nn.Module):
-    """Noise-substitution vector quantiser.
-
-    Attributes:
-      codebooks: G, one for each token position or 1 for all.
-      num_codes: codes K of each codebook.
-      width: size D of a code.
-    """
-
-    codebooks: int
-    num_codes: int
-    width: int
-
-    def setup(self):
-        shape = (self.codebooks, self.num_codes, self.width)
-        self.codebook = self.param("codebook", nn.initializers.normal(1.0), shape)
-
-    def __call__(self, z_BLD, rng=None, noise=1.0):
-        """z [B,L,D] -> (codes [B,L,D], tokens int32 [B,L]).
-
-        With `rng` as in training: z with noise, its length scaled by `noise` in [0,1].
-        """
-        z_BLD = z_BLD.astype(jnp.float32)
-        tokens_BL = nearest(jax.lax.stop_gradient(z_BLD), self.codebook)
-        codes_BLD = lookup(tokens_BL, self.codebook)
-        if rng is not None:
-            codes_BLD = substitute_noise(z_BLD, codes_BLD, rng, noise)
-        return codes_BLD, tokens_BL
-
-    def lookup(self, tokens_BL):
-        """Codes of given tokens: [B,L,D]."""
-        return lookup(tokens_BL, self.codebook)

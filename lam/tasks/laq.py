@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from lam.errors import UserError
-from lam.models import quantizers, transformer
+from lam.models import codebooks, quantizers, transformer
 from lam.models.laq import LAQ, NETS
-from lam.ops import motion
+from lam.ops import fsq, motion
 from lam.ops.image import to_float
 from lam.registry import suggest
 from lam.tasks import flow_target
@@ -54,6 +54,11 @@ class Task:
     def codebooks(self):
         return 1 if self.model.shared_codebook else self.num_tokens
 
+    @property
+    def upkeep(self):
+        """The class of the quantizer where it has a codebook, which is kept alive; else None."""
+        return quantizers.WITH_CODEBOOK.get(self.model.quantizer)
+
     def frozen(self):
         """{"teacher": the flow teacher's variables} where there is a flow target."""
         return {"teacher": self.target.read()} if self.target else {}
@@ -74,17 +79,19 @@ class Task:
         init_rng, code_rng = jax.random.split(rng)
         params = self.model.init(init_rng, first, second)["params"]
         z_BLZ = self.model.apply({"params": params}, first, second, method="encode")
-        codebook = quantizers.init_codes(z_BLZ, self.codebooks, self.num_codes, code_rng)
-        params = {**params, "quantizer": {"codebook": codebook}}
         counts = jnp.zeros((self.codebooks, self.num_codes), jnp.float32)
         extra = {"counts": counts, "recent": z_BLZ, "steps": jnp.zeros((), jnp.int32)}
+        if self.upkeep:
+            codebook = codebooks.init_codes(z_BLZ, self.codebooks, self.num_codes, code_rng)
+            params = {**params, "bottleneck": {"codebook": codebook}}
+            extra["averages"] = self.upkeep.averages(codebook)
         return params, extra
 
     def loss(self, params, frozen, extra, batch, rng):
         """Mean squared error of frame 2 in [0,1]; counts codes and keeps the encoder outputs."""
         first, second = split(batch)
         noise = jnp.minimum(1.0, extra["steps"] / max(self.noise_warmup, 1))
-        recon, guided, tokens_BL, z_BLZ, share = self.model.apply(
+        recon, guided, tokens_BL, z_BLZ, share, quantizer_loss = self.model.apply(
             {"params": params}, first, second, rng, noise if self.noise_warmup else 1.0
         )
         mse = jnp.mean((recon - second) ** 2)
@@ -93,27 +100,32 @@ class Task:
         if self.target:
             flow = self.target.flow(frozen["teacher"], first, second)
             flow_loss, flow_metrics = self.target.loss(share, flow, extra["steps"])
-        used = quantizers.count(tokens_BL, self.codebooks, self.num_codes)
+        used = codebooks.count(tokens_BL, self.codebooks, self.num_codes)
         extra = {**extra, "counts": extra["counts"] + used, "recent": z_BLZ}
         copy_mse = jnp.maximum(jnp.mean((first - second) ** 2), 1e-8)
         metrics = {"mse": mse, "guided_mse": guided_mse, "mse_over_copy": mse / copy_mse}
-        metrics |= code_health(used, z_BLZ, params["quantizer"]["codebook"])
-        metrics |= flow_metrics
-        return mse + self.guided_weight * guided_mse + flow_loss, (extra, metrics)
+        metrics |= {"quantizer_loss": quantizer_loss, **code_health(used), **flow_metrics}
+        if self.upkeep:
+            codes_GKZ = params["bottleneck"]["codebook"]
+            metrics["spread_ratio"] = jnp.std(z_BLZ) / (jnp.std(codes_GKZ) + 1e-9)
+        loss = mse + self.guided_weight * guided_mse + quantizer_loss + flow_loss
+        return loss, (extra, metrics)
 
     def post_step(self, params, extra, rng):
         """Codes follow the encoder; the dead ones are re-seeded from its last outputs."""
         steps = extra["steps"] + 1
-        codebook = params["quantizer"]["codebook"]
-        codebook = quantizers.follow(codebook, extra["recent"], self.follow_rate)
         every = self.reseed_every or 1
         due = (steps % every == 0) & (steps <= self.reseed_until) & (self.reseed_every > 0)
-        moved = quantizers.reseed(
-            codebook, extra["counts"], extra["recent"], rng, self.reseed_threshold
+        new = {"steps": steps, "counts": jnp.where(due, 0.0, extra["counts"])}
+        if not self.upkeep:
+            return params, {**extra, **new}
+        codebook_GKZ, averages = self.upkeep.move(
+            params["bottleneck"]["codebook"], extra["averages"], extra["recent"], self.follow_rate
         )
-        params = {**params, "quantizer": {"codebook": jnp.where(due, moved, codebook)}}
-        counts = jnp.where(due, 0.0, extra["counts"])
-        return params, {**extra, "counts": counts, "steps": steps}
+        dead_GK = due & codebooks.dead(extra["counts"], self.reseed_threshold)
+        codebook_GKZ = codebooks.reseed(codebook_GKZ, dead_GK, extra["recent"], rng)
+        new["averages"] = self.upkeep.restart(averages, dead_GK, codebook_GKZ)
+        return {**params, "bottleneck": {"codebook": codebook_GKZ}}, {**extra, **new}
 
     @property
     def predict(self):
@@ -164,12 +176,11 @@ def split(batch):
     return to_float(frames_BTHWC[:, 0]), to_float(frames_BTHWC[:, -1])
 
 
-def code_health(counts_GK, z_BLZ, codebook_GKZ):
-    """Perplexity of the least used codebook; spread of the encoder over that of the codes."""
+def code_health(counts_GK):
+    """Perplexity of the least used codebook, and the share of all codes that were used at all."""
     shares = counts_GK / jnp.sum(counts_GK, axis=-1, keepdims=True)
     perplexity_G = jnp.exp(-jnp.sum(shares * jnp.log(shares + 1e-9), axis=-1))
-    spread = jnp.std(z_BLZ) / (jnp.std(codebook_GKZ) + 1e-9)
-    return {"perplexity_min": jnp.min(perplexity_G), "spread_ratio": spread}
+    return {"perplexity_min": jnp.min(perplexity_G), "codes_used": jnp.mean(counts_GK > 0)}
 
 
 def make(config: Mapping) -> Task:
@@ -185,8 +196,27 @@ def make(config: Mapping) -> Task:
         )
     section = config.get("flow")
     target = flow_target.make(section)
+    model = {**model, **quantizer_fields(model)}
     own = {field.name for field in dataclasses.fields(Task)} - {"model", "target"}
     fields = {key: value for key, value in model.items() if key not in own}
     fields["dtype"] = jnp.dtype(fields.get("dtype", "float32"))
     fields["flow_depth"] = section["depth"] if target else 0
     return Task(LAQ(**fields), target, **{key: model[key] for key in own if key in model})
+
+
+def quantizer_fields(model):
+    """The fields of LAQ that the quantizer decides; UserError where there is no such one."""
+    name = model.get("quantizer", "nsvq")
+    if name not in quantizers.NAMES:
+        raise UserError(f"No model.quantizer '{name}'.{suggest(name, quantizers.NAMES)}")
+    if name != "fsq":
+        return {"levels": ()}
+    levels = tuple(model["levels"]) or fsq.TABLE.get(model["num_codes"])
+    if not levels or min(levels) < 2:
+        known = ", ".join(map(str, fsq.TABLE))
+        raise UserError(
+            f"config.model.num_codes={model['num_codes']} has no levels for fsq and "
+            f"config.model.levels={tuple(model['levels'])} gives none of at least 2: choose one of "
+            f"{known}, or give levels such as (8,5,5,5)"
+        )
+    return {"levels": levels, "num_codes": fsq.size(levels), "code_width": len(levels)}
