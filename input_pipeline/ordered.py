@@ -63,9 +63,14 @@ class Pairs:
         return len(self._order)
 
     def __iter__(self):
-        self._loader.set_state({"batch": 0})
+        return self.batches(0)
+
+    def batches(self, first, count=None):
+        """Yields `count` batches from number `first` on; None for all that come."""
+        total = -(-len(self) // self._batch_size)
+        self._loader.set_state({"batch": first})
         try:
-            for _ in range(0, len(self), self._batch_size):
+            for _ in range(first, total if count is None else min(total, first + count)):
                 yield next(self._loader)
         finally:
             self._loader.close()

@@ -69,14 +69,19 @@ def show_unraisable(event):
         sys.__unraisablehook__(event)
 
 
-def run(main, argv=None):
-    """Calls `main()` after parsing; exit status 1 and one line for a user's mistake."""
+def quiet():
+    """Our own messages go to the screen, the chatter of libraries does not."""
     absl.logging.set_verbosity(absl.logging.FATAL)  # orbax logs its exceptions, then raises them
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)
     for ours in ("lam", "input_pipeline"):
         logging.getLogger(ours).setLevel(logging.INFO)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # so do the loops that orbax runs
     sys.unraisablehook = show_unraisable
+
+
+def run(main, argv=None):
+    """Calls `main()` after parsing; exit status 1 and one line for a user's mistake."""
+    quiet()
 
     def parsed():
         parse(sys.argv if argv is None else argv)

@@ -42,6 +42,7 @@ FLOORS = {
         "numpy", "jax", "safetensors", "torch", "lam.models", "lam.errors", "lam.command",
     },
     "lam.evaluators": {"numpy", "matplotlib", "lam.ops", "lam.plots", "lam.errors"},
+    "lam.label": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline", "pyarrow"},
     "lam": ANY_LIBRARY_OF_THE_LOOP | {"input_pipeline"},
     "analysis": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline", "sklearn", "umap", "pyarrow"},
 }  # fmt: skip

@@ -130,7 +130,8 @@ class Task:
     @property
     def predict(self):
         always = {
-            "tokens": self.tokens, "reconstruct": self.reconstruct, "transfer": self.transfer
+            "tokens": self.tokens, "latents": self.latents, "reconstruct": self.reconstruct,
+            "transfer": self.transfer,
         }  # fmt: skip
         return always | ({"flow": self.flow, "errors": self.errors} if self.target else {})
 
@@ -138,6 +139,11 @@ class Task:
         """{"tokens": int32 [B,L]}."""
         tokens_BL = self.model.apply(weights(variables), *split(batch), method="tokens")
         return {"tokens": tokens_BL}
+
+    def latents(self, variables, batch):
+        """{"tokens": int32 [B,L], "latents": float32 [B,L,Z], what they were quantised from}."""
+        z_BLZ = self.model.apply(weights(variables), *split(batch), method="encode")
+        return {**self.tokens(variables, batch), "latents": z_BLZ}
 
     def reconstruct(self, variables, batch):
         """{"recon": float32 [B,H,W,3] in [0,1], "tokens": int32 [B,L]}, without training noise."""
