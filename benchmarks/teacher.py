@@ -33,7 +33,7 @@ from lam.ops import motion
 
 UPDATES = (4, 12, 20)
 GAPS = (1, 4)  # steps of tabletop; 4 is the gap of configs/laq.py
-CLIP_GAP = 3  # frames of a clip
+CLIP_GAPS = (1, 3)  # frames of a clip
 SEEDS = (0, 1, 2)
 
 
@@ -129,11 +129,11 @@ def angles(one_N2, other_N2):
     return np.abs(np.degrees(np.angle(x * np.conj(y))))
 
 
-def clip_pairs(data):
-    """(name, first, second) of the real sources, uint8 [N,H,W,3]."""
+def clip_pairs(data, gap):
+    """(name, first, second) of the real sources, uint8 [N,H,W,3]; gap: of the clips."""
     for path in sorted([*data.glob("rt1_clips/*.mp4"), *data.glob("bridge_clips/*.mp4")]):
         frames = np.stack(list(encode.frames(path)))
-        yield f"{path.parent.name}/{path.stem}", frames[:-CLIP_GAP], frames[CLIP_GAP:]
+        yield f"{path.parent.name}/{path.stem}", frames[:-gap], frames[gap:]
     folder = data / "image_pairs"
     groups = itertools.groupby(encode.pictures(folder), lambda name: re.split(r"\d", name)[0])
     for name, files in groups:
@@ -146,11 +146,13 @@ def clips(data, estimator):
     """What is left of frame 1 less frame 2 taken back, by source."""
     methods = {"zero": zero, "farneback": farneback, "dis": dis, "teacher_12": estimator}
     left = collections.defaultdict(lambda: collections.defaultdict(list))
-    for name, first, second in clip_pairs(data):
-        rows = np.linspace(0, len(first) - 1, min(len(first), 12)).astype(int)
-        for method, estimate in methods.items():
-            found = estimate(first[rows], second[rows])
-            left[name.split("/")[0]][method] += difference(first[rows], second[rows], found)
+    for gap in CLIP_GAPS:
+        for name, first, second in clip_pairs(data, gap):
+            case = f"{name.split('/')[0]}_gap{gap}"
+            rows = np.linspace(0, len(first) - 1, min(len(first), 12)).astype(int)
+            for method, estimate in methods.items():
+                found = estimate(first[rows], second[rows])
+                left[case][method] += difference(first[rows], second[rows], found)
     for source, errors in left.items():
         means = {name: np.mean(x) for name, x in errors.items()}
         yield {"case": f"clips_{source}", "pairs": len(errors["zero"])} | rounded(means)
@@ -172,10 +174,10 @@ def difference(first, second, found):
 def picture(data, estimator, path):
     """Pairs of every source with their flow, as a PNG."""
     rows = []
-    for name, first, second in clip_pairs(data):
+    for name, first, second in clip_pairs(data, 3):
         middle = len(first) // 2
         square = [cv2.resize(x[middle], (256, 256)) for x in (first, second)]
-        rows.append((*square, name.split("/")[-1][:14]))
+        rows.append((*square, name.split("/")[-1][-12:]))
     rows = rows[:3] + rows[-3:]
     first, second, names = (np.stack(x) for x in zip(*rows, strict=True))
     figure = plots.flows(first / 255, second / 255, estimator(first, second), names, "Real video")
