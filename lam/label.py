@@ -60,6 +60,11 @@ def label(run, out, config, split="all", latents=False, flow="", batch=64, proce
     """
     if not 0 <= process < processes or batch < 1:
         raise UserError(f"--process={process} must be in 0..{processes - 1} and --batch at least 1")
+    size = workdir.read_config(run)["data"]["image_size"]
+    if config.data.image_size != size:
+        raise UserError(
+            f"config.data.image_size={config.data.image_size} is not that of the run: use {size}"
+        )
     step, params = checkpoint.load_params(run)
     pairs = ordered.pairs(config.data, batch, split)
     per_shard = math.ceil(ROWS / batch)  # batches

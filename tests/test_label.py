@@ -140,10 +140,15 @@ def test_as_a_command_with_other_data_and_flow(run, tabletop, tmp_path):
 def test_mistakes_are_told_in_one_line(run, tmp_path):
     with pytest.raises(UserError, match=r"--process=2 must be in 0\.\.1"):
         label.label(run[1], tmp_path, run[0], process=2, processes=2)
+    other = run[0].copy_and_resolve_references()
+    other.data.image_size = 32
+    with pytest.raises(UserError, match="image_size=32 is not that of the run: use 16"):
+        label.label(run[1], tmp_path / "out", other)
+    (tmp_path / "config.json").write_text((run[1] / "config.json").read_text())
     with pytest.raises(UserError, match="No checkpoint under"):
         label.label(tmp_path, tmp_path / "out", run[0])
     with pytest.raises(UserError, match="--workdir=RUN is needed"):
         label.main(["label", "--out=x"])
     with pytest.raises(UserError, match=r"is no workdir of lam\.main"):
-        label.main(["label", f"--workdir={tmp_path}", "--out=x"])
+        label.main(["label", f"--workdir={tmp_path / 'none'}", "--out=x"])
     assert not list(tmp_path.rglob("*.parquet"))
