@@ -16,7 +16,7 @@ from lam.ops import flow_pairs
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "benchmarks"
 SIDE = 128
-WARPS = 0.36  # pixels, mean end-point error over all kinds of warps
+WARPS = 0.35  # pixels, mean end-point error over all kinds of warps
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +53,13 @@ def test_it_finds_the_motion_of_procedural_pairs(estimator):
 
 
 def test_errors_on_exact_warps_are_as_good_as_told(bench, estimator, test_data):
-    """Of the README; more updates than it was trained with do not change them by 10 %."""
+    """Of the README; more updates than it was trained with do not change them by 5 %."""
     found = {line["case"]: line for line in bench.warps(test_data, estimator)}
     every = found["warps_all"]
     assert every["farneback"] == pytest.approx(0.4062, rel=0.01)  # the measure is that of others
     assert every["dis"] == pytest.approx(0.1837, rel=0.01)
     assert every["teacher_12"] < WARPS
-    assert every["teacher_20"] == pytest.approx(every["teacher_12"], rel=0.1)
+    assert every["teacher_20"] == pytest.approx(every["teacher_12"], rel=0.05)
     assert found["warps_static_noise"]["teacher_12"] < 0.1
 
 
