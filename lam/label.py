@@ -124,7 +124,7 @@ class Predict:
         self._rows = self._rows or count  # the last batch is filled up, not compiled anew
         index = np.minimum(np.arange(self._rows), count - 1)
         rows = {"frames": device_part(batch)["frames"][index]}
-        if self._flops is None:
+        if self._peak and self._flops is None:
             lowered = jax.jit(self._task.predict[self._name]).lower(self._variables, rows)
             self._flops = lowered.cost_analysis().get("flops", math.nan) / self._rows
         found = self._predict(self._name, self._variables, rows)
@@ -132,7 +132,7 @@ class Predict:
 
     def share(self, speed):
         """The share of the devices' peak that a speed in pairs/s is, as text; "" if unknown."""
-        if not (self._peak and self._flops):
+        if not self._flops:
             return ""
         return f", {speed * self._flops / self._peak:.1%} of the devices' peak"
 

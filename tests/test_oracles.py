@@ -156,7 +156,7 @@ def vq_peer(codebook, **options):
 
 def test_running_codes_agree():
     """Tokens, codes, commitment loss and the codebook after two steps of VQ with running means."""
-    codebook, kind = normal(1, 8, 5, seed=4), quantizers.RunningVQ
+    codebook, kind = normal(1, 8, 5, seed=4), quantizers.VQEMA
     peer = vq_peer(codebook, decay=0.8, commitment_weight=0.25)
     averages = kind.averages(codebook)
     for seed in (5, 6):

@@ -59,7 +59,7 @@ def every_start(frames=2, seed=0):
     return np.random.default_rng(seed).permutation(starts)
 
 
-def same(sources, order, size, batch=4, count=6, first=0, frames=2, threads=2, atol=1):
+def assert_same(sources, order, size, batch=4, count=6, first=0, frames=2, threads=2, atol=1):
     """Both readers give the same batches."""
     what = layout(size, frames, threads)
     rows = lambda i: order.rows(np.arange(i * batch, (i + 1) * batch))  # noqa: E731
@@ -76,7 +76,7 @@ def same(sources, order, size, batch=4, count=6, first=0, frames=2, threads=2, a
 def test_rows_come_in_the_order_of_the_order(tmp_path, chunk, threads):
     made = [source(tmp_path, episodes())]
     order = Order([0], [every_start(frames=3)], chunk, frames=3)
-    same(made, order, 16, batch=4, count=9, frames=3, threads=threads)
+    assert_same(made, order, 16, batch=4, count=9, frames=3, threads=threads)
 
 
 def test_sources_take_turns_as_the_cycle_says(tmp_path):
@@ -87,7 +87,7 @@ def test_sources_take_turns_as_the_cycle_says(tmp_path):
         source(tmp_path / "d", episodes(20, (16, 16), "png"), name="d", shape=(16, 16, 3)),
     ]
     rows = [every_start(seed=s) for s in range(4)]
-    same(made, Order([0, 2, 0, 0, 3], rows, 7), 16, batch=7, count=8, first=3)
+    assert_same(made, Order([0, 2, 0, 0, 3], rows, 7), 16, batch=7, count=8, first=3)
 
 
 @pytest.mark.parametrize("first", [1, 23])
@@ -107,7 +107,7 @@ def test_a_stream_begins_anywhere(tmp_path, first):
     part = stream.batches(made, order, layout(16), first, 4)
     for _ in range(4):
         np.testing.assert_array_equal(next(part), next(whole))
-    same(made, order, 16, first=first)
+    assert_same(made, order, 16, first=first)
 
 
 PICTURES = {
@@ -142,7 +142,7 @@ def test_both_readers_give_the_same_pixels(tmp_path, shape, said):
     order = Order([0], [[(0, t) for t in range(len(PICTURES) - 1)]], 5)
     made = source(tmp_path, [list(PICTURES.values()), [PICTURES["rt1"]]])
     made.episode_set.fields = {made.keys.image: rlds.Field("image", shape, "uint8", said)}
-    same([made], order, 256, batch=4, count=3)
+    assert_same([made], order, 256, batch=4, count=3)
 
 
 def test_both_readers_give_the_same_pixels_of_real_clips(test_data):
@@ -156,7 +156,7 @@ def test_both_readers_give_the_same_pixels_of_real_clips(test_data):
         )
     rows = [[(e, t) for e in range(6) for t in (0, 3)] for _ in sources]
     for size in (64, 256):
-        same(sources, Order([0, 1], rows, 4), size, batch=6, count=4)
+        assert_same(sources, Order([0, 1], rows, 4), size, batch=6, count=4)
 
 
 def complaint(made, order, size=4, again=True):

@@ -60,19 +60,20 @@ class Codebook(nn.Module):
 
     @staticmethod
     def averages(codebook_GKD):
-        """Running averages to begin with, part of the training state; {} for none."""
+        """Running averages to begin with, part of the training state: {"count": float32 [G,K],
+        "sum": float32 [G,K,D]} of the outputs that each code stands for; {} for none."""
         del codebook_GKD
         return {}
 
     @staticmethod
     def move(codebook_GKD, averages, z_BLD, rate):
-        """The codebook after a step, apart from its gradient, and the averages."""
+        """(codebook [G,K,D], averages) after a step, apart from the gradient's; `rate` in 0..1."""
         del z_BLD, rate
         return codebook_GKD, averages
 
     @staticmethod
     def restart(averages, dead_GK, codebook_GKD):
-        """The averages after dead codes were re-seeded in the codebook."""
+        """The averages after the codes dead_GK (bool [G,K]) were re-seeded in the codebook."""
         del dead_GK, codebook_GKD
         return averages
 
@@ -128,8 +129,8 @@ class Cosine(VQ):
         return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
-class RunningVQ(VQ):
-    """VQ whose codes are running means: `rate` is 1 less the decay."""
+class VQEMA(VQ):
+    """VQ whose codes are running means (VQ-VAE-2): `rate` is 1 less the decay."""
 
     def codebook_loss(self, z_BLD, codes_BLD):
         del z_BLD, codes_BLD
@@ -172,7 +173,7 @@ class FSQ(nn.Module):
         return fsq.codes(tokens_BL, self.levels)
 
 
-WITH_CODEBOOK = {"nsvq": NSVQ, "vq": VQ, "vq_ema": RunningVQ, "cosine": Cosine}
+WITH_CODEBOOK = {"nsvq": NSVQ, "vq": VQ, "vq_ema": VQEMA, "cosine": Cosine}
 NAMES = (*WITH_CODEBOOK, "fsq")
 
 

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 MARGIN = 1e-3  # by which the bounds lie outside of the outermost levels
+LEAST = 3  # levels of a dim; with 2 everything near zero is one code
 TABLE = {  # codes asked for: levels that come near; from 16 on as in the paper and in AMPLIFY
-    2: (2,), 4: (4,), 8: (8,), 16: (5, 3), 32: (8, 4), 64: (8, 8), 128: (5, 5, 5), 256: (8, 6, 5),
+    4: (4,), 8: (8,), 16: (5, 3), 32: (8, 4), 64: (8, 8), 128: (5, 5, 5), 256: (8, 6, 5),
     512: (8, 8, 8), 1024: (8, 5, 5, 5), 2048: (8, 8, 6, 5), 4096: (7, 5, 5, 5, 5),
     16384: (8, 8, 8, 6, 5), 65536: (8, 8, 8, 5, 5, 5),
 }  # fmt: skip

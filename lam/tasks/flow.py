@@ -56,7 +56,7 @@ class Task:
             frame = jnp.zeros((1, self.frame, self.frame, 3))
             variables = self.model.init(rng, frame, frame, updates=1)
         params = variables.pop("params")
-        return params, {"variables": variables, "steps": jnp.zeros((), jnp.int32)}
+        return params, {"variables": variables}
 
     def pairs(self, batch):
         """first, second uint8 [B,H,W,3], flow float32 [B,H,W,2], visible bool [B,H,W]."""
@@ -86,8 +86,7 @@ class Task:
         error_U = jnp.mean(jnp.abs(flows_UBHW2 - flow), axis=(1, 2, 3, 4))
         errors = motion.endpoint_errors(flows_UBHW2[-1], flow, visible)
         metrics = {name: jnp.mean(error_B) for name, error_B in errors.items()}
-        extra = {"variables": dict(variables), "steps": extra["steps"] + 1}
-        return jnp.sum(weight_U * error_U), (extra, metrics)
+        return jnp.sum(weight_U * error_U), ({"variables": dict(variables)}, metrics)
 
     def post_step(self, params, extra, rng):
         """Nothing is left to do."""

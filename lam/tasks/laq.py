@@ -218,11 +218,11 @@ def quantizer_fields(model):
     if name != "fsq":
         return {"levels": ()}
     levels = tuple(model["levels"]) or fsq.TABLE.get(model["num_codes"])
-    if not levels or min(levels) < 2:
+    if not levels or min(levels) < fsq.LEAST:
         known = ", ".join(map(str, fsq.TABLE))
         raise UserError(
             f"config.model.num_codes={model['num_codes']} has no levels for fsq and "
-            f"config.model.levels={tuple(model['levels'])} gives none of at least 2: choose one of "
-            f"{known}, or give levels such as (8,5,5,5)"
+            f"config.model.levels={tuple(model['levels'])} gives none of at least {fsq.LEAST}: "
+            f"choose one of {known}, or give levels such as (8,5,5,5)"
         )
     return {"levels": levels, "num_codes": fsq.size(levels), "code_width": len(levels)}
