@@ -9,7 +9,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from lam.errors import UserError
-from lam.models.raft import SIZES, shapes
+from lam.models.raft import SIZES, shapes, size_of
 from lam.models.weights import check, flatten, nest
 
 TEACHER = pathlib.Path(__file__).parent / "raft_teacher.safetensors"
@@ -52,7 +52,7 @@ def read(path):
         raise UserError(f"{path} is no .safetensors file, or it is cut off: {error}") from None
     if not any(name.startswith("params/") for name in flat):
         raise UserError(f"{path} has other names: run python -m lam.convert raft {path} NEW")
-    size = "large" if any(name.startswith("params/mask/") for name in flat) else "small"
+    size = size_of(nest(flat)["params"])
     check(flat, flatten(shapes(size)), f"{path} as raft_{size}")
     kind = {"f": np.float32, "i": np.int32}
     flat = {name: x.astype(kind.get(x.dtype.kind, np.float32)) for name, x in flat.items()}

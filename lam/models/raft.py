@@ -186,6 +186,11 @@ def shapes(size):
     return jax.eval_shape(Raft(size).init, jax.random.key(0), frame, frame)
 
 
+def size_of(params):
+    """ "small" or "large": which size these parameters are of; only the large has a mask head."""
+    return "large" if "mask" in params else "small"
+
+
 def upsample(mask_layers, hidden, flow_Bhw2):
     """Flow in pixels: float32 [B,H,W,2]."""
     if mask_layers is None:

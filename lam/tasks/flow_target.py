@@ -39,7 +39,7 @@ class Target:
 
     def flow(self, variables, first, second):
         """The teacher's flow of uint8 or float frames: float32 [B,H,W,2], pixels; no gradient."""
-        model = raft.Raft("large" if "mask" in variables["params"] else "small")
+        model = raft.Raft(raft.size_of(variables["params"]))
         estimate = lambda pair: raft.estimate(model, variables, *pair, self.updates)  # noqa: E731
         chunk = self.chunk or len(first)
         if len(first) % chunk:
