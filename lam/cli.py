@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import pathlib
 import sys
+import warnings
 
 import absl.logging
 from absl import flags
@@ -77,6 +78,8 @@ def quiet():
         logging.getLogger(ours).setLevel(logging.INFO)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # so do the loops that orbax runs
     sys.unraisablehook = show_unraisable
+    # what a failed save of orbax leaves behind would stand below our own line
+    warnings.filterwarnings("ignore", r"coroutine '.*' was never awaited", RuntimeWarning)
 
 
 def run(main, argv=None):
