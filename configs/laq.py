@@ -29,7 +29,7 @@ def model():
     m = ConfigDict()
     m.encoder = "joint"  # or "lapa"
     m.num_tokens = 4  # L, tokens of one latent action
-    m.quantizer = "nsvq"  # or "vq", "vq_ema", "cosine", "fsq": lam/models/quantizers.py
+    m.quantizer = "nsvq"  # or nsvq_lapa, vq, vq_ema, cosine, fsq, vae: lam/models/quantizers.py
     m.num_codes = 8  # K, codes of one token
     m.code_width = 2  # small, so that 8 codes cover it and quantisation noise stays small
     m.width = 96
@@ -41,6 +41,7 @@ def model():
     m.shared_codebook = False  # one codebook for all positions
     m.dtype = "auto"  # of the compute: float32 on CPU, bfloat16 on accelerators
     m.commitment = 0.25  # of encoder outputs to their codes, in the loss of vq, vq_ema and cosine
+    m.beta = 1e-4  # of vae: weight of its divergence from the standard normal
     m.levels = ()  # of fsq, such as (8, 5, 5, 5); () = those that suit num_codes
     m.guided_weight = 1.0  # of the loss with the parts that the encoder sees
     m.noise_warmup = 500  # steps over which the quantisation noise grows to its full length

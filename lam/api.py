@@ -34,9 +34,14 @@ class LatentActions:
 
     def encode(self, frames_NTHWC):
         """Tokens of frame pairs: uint8 [N,2,H,W,3], RGB -> int32 [N,L]. Any N, also 0."""
-        size = self.image_size
-        frames = check("frames", frames_NTHWC, np.uint8, ("N", 2, size, size, 3))
-        return self._predict("tokens", "tokens", {"frames": frames}, (self.num_tokens,), np.int32)
+        if "tokens" not in self._jitted:
+            raise UserError("this model is continuous and has no tokens: use latents(frames)")
+        return self._pairs("tokens", frames_NTHWC, (self.num_tokens,), np.int32)
+
+    def latents(self, frames_NTHWC):
+        """What says the action before it is quantised: uint8 [N,2,H,W,3] -> float32 [N,L,Z]."""
+        shape = (self.num_tokens, self.task.model.code_width)
+        return self._pairs("latents", frames_NTHWC, shape, np.float32)
 
     def decode(self, first_NHWC, tokens_NL):
         """Frame 2 from frame 1 and tokens: uint8 [N,H,W,3], int [N,L] -> uint8 [N,H,W,3]."""
@@ -50,6 +55,11 @@ class LatentActions:
         batch = {"frames": first[:, None], "tokens": tokens.astype(np.int32)}
         recon = self._predict("transfer", "recon", batch, first.shape[1:], np.float32)
         return to_uint8(recon)
+
+    def _pairs(self, name, frames_NTHWC, shape, dtype):
+        size = self.image_size
+        frames = check("frames", frames_NTHWC, np.uint8, ("N", 2, size, size, 3))
+        return self._predict(name, name, {"frames": frames}, shape, dtype)
 
     def _predict(self, name, key, batch, shape, dtype):
         """Runs a prediction in batches of one compiled size, the last one padded."""

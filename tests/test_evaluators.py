@@ -39,10 +39,10 @@ def perfect(name, variables, batch):
     assert len(batch["frames"]) == BATCH, "predictions are compiled for one batch size"
     tokens = np.rint(batch["action"][:, :2] + 2).astype(np.int32)
     if name == "transfer":
-        tokens = batch["tokens"]
+        tokens = batch["latents"]
     recon = batch["frames"][:, 0] / 255 + 5 / 255 * tokens[:, :1, None, None]
     return {"tokens": {"tokens": tokens}, "transfer": {"recon": recon.astype(np.float32)}}.get(
-        name, {"tokens": tokens, "recon": recon.astype(np.float32)}
+        name, {"latents": tokens, "recon": recon.astype(np.float32)}
     )
 
 
@@ -50,7 +50,11 @@ def blind(name, variables, batch):
     """Tokens are noise and the decoder ignores them: frame 1 comes back."""
     rng = np.random.default_rng(batch["frames"].sum(dtype=np.int64))
     tokens = rng.integers(0, LEVELS, (len(batch["frames"]), 2)).astype(np.int32)
-    return {"tokens": tokens, "recon": (batch["frames"][:, 0] / 255).astype(np.float32)}
+    return {
+        "tokens": tokens,
+        "latents": tokens,
+        "recon": (batch["frames"][:, 0] / 255).astype(np.float32),
+    }
 
 
 def results(evaluator, step=0):

@@ -28,7 +28,7 @@ def test_shapes(net):
     out = jax.eval_shape(model.apply, variables, first, second, jax.random.key(2))
     assert (out.recon.shape, out.recon.dtype) == (first.shape, jnp.float32)
     assert (out.tokens.shape, out.tokens.dtype) == ((3, 4), jnp.int32)
-    assert (out.codes.shape, out.codes.dtype) == ((3, 4, 4), jnp.float32)
+    assert (out.latents.shape, out.latents.dtype) == ((3, 4, 4), jnp.float32)
     assert (out.guided is None) == (model.encoder == "lapa")
 
 
@@ -90,4 +90,4 @@ def test_bfloat16_compute_keeps_float32_parameters_and_outputs():
     variables = jax.eval_shape(model.init, jax.random.key(0), image, image)
     assert {x.dtype for x in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     out = jax.eval_shape(model.apply, variables, image, image)
-    assert out.recon.dtype == out.guided.dtype == out.codes.dtype == jnp.float32
+    assert out.recon.dtype == out.guided.dtype == out.latents.dtype == jnp.float32

@@ -35,7 +35,7 @@ def bound(name, codebooks=L, **fields):
     return made.bind({"params": {"codebook": codebook}}), codebook
 
 
-@pytest.mark.parametrize("name", quantizers.NAMES)
+@pytest.mark.parametrize("name", [*quantizers.WITH_CODEBOOK, "fsq"])
 @pytest.mark.parametrize("codebooks", [L, 1])
 def test_in_use_the_decoder_is_given_the_codes_of_the_tokens(name, codebooks):
     quantizer, _ = bound(name, codebooks)
@@ -45,6 +45,27 @@ def test_in_use_the_decoder_is_given_the_codes_of_the_tokens(name, codebooks):
     if name != "fsq":  # whose codes are no outputs of the encoder
         np.testing.assert_array_equal(quantizer(found.codes).tokens, found.tokens)
     assert len(np.unique(found.tokens)) > 3
+    np.testing.assert_array_equal(quantizer.codes(quantizer.latents(outputs())), found.codes)
+
+
+def test_the_continuous_control_against_the_formulas():
+    """Samples have the mean and the spread that z says; the loss is the divergence in nats."""
+    z = jnp.concatenate([outputs(), outputs(9)], axis=-1)
+    mean, log = np.split(np.asarray(z, np.float64), 2, axis=-1)
+    quantizer = quantizers.Gaussian(beta=0.5)
+    found = quantizer.apply({}, z)
+    assert found.tokens is None
+    np.testing.assert_array_equal(found.codes, z[..., :D])
+    np.testing.assert_array_equal(quantizer.latents(z), z[..., :D])
+    divergence = 0.5 * (mean**2 + np.exp(log) - 1 - log).sum((1, 2)).mean()
+    np.testing.assert_allclose(found.loss, 0.5 * divergence, rtol=1e-5)
+    draw = jax.vmap(lambda rng: quantizer.apply({}, z, rng).codes)
+    samples = np.asarray(draw(jax.random.split(jax.random.key(0), 4000)), np.float64)
+    np.testing.assert_allclose(samples.mean(0), mean, atol=6 * np.exp(log / 2).max() / 4000**0.5)
+    np.testing.assert_allclose(samples.std(0), np.exp(log / 2), rtol=0.08)
+    halved = quantizer.apply({}, z, jax.random.key(1), 0.5).codes - z[..., :D]
+    whole = quantizer.apply({}, z, jax.random.key(1)).codes - z[..., :D]
+    np.testing.assert_allclose(2 * halved, whole, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["vq", "vq_ema"])
@@ -147,10 +168,16 @@ def test_training_with_each_resumes_exactly(tabletop, tmp_path, name):
     run("resumed")
     assert_same(leaves(tmp_path / "straight", 4), leaves(tmp_path / "resumed", 4))
     rows = lines(tmp_path / "straight")
-    assert all(row["codes_used"] > 0.1 for row in rows)
-    assert (rows[0]["quantizer_loss"] > 0) == (name != "fsq")
+    assert (rows[0]["quantizer_loss"] > 0) == (name not in ("fsq", "nsvq_lapa"))
     laq = lam.load(tmp_path / "straight")
     frames = np.random.default_rng(0).integers(0, 256, (3, 2, 16, 16, 3), np.uint8)
+    latents = laq.latents(frames)
+    assert latents.shape == (3, 4, laq.task.model.code_width)
+    if name == "vae":
+        with pytest.raises(UserError, match="has no tokens: use latents"):
+            laq.encode(frames)
+        return
+    assert all(row["codes_alive"] > 0.1 for row in rows)
     tokens = laq.encode(frames)
     assert tokens.shape == (3, 4)
     assert tokens.max() < laq.num_codes == 8

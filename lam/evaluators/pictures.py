@@ -53,9 +53,9 @@ class Evaluator:
     def _transfer(self, variables, pool, order, size, step):
         grid = min(self.grid, len(order) // 2)
         columns, rows = take(pool, order[:grid]), take(pool, order[grid : 2 * grid])
-        tokens_RL = predict_samples(self.predict, "tokens", variables, rows, size)["tokens"]
+        latents_RLZ = predict_samples(self.predict, "latents", variables, rows, size)["latents"]
         row, column = np.divmod(np.arange(grid * grid), grid)
-        pairs = {**take(columns, column), "tokens": tokens_RL[row]}
+        pairs = {**take(columns, column), "latents": latents_RLZ[row]}
         recon = predict_samples(self.predict, "transfer", variables, pairs, size)["recon"]
         return plots.transfers(
             image.to_float(rows["frames"]),

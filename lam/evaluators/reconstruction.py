@@ -46,8 +46,8 @@ class Evaluator:
     def _errors(self, variables, batch, rng):
         """Squared errors of the samples, float64 [3, B]: reconstruction, copy, other tokens."""
         output = self.predict("reconstruct", variables, batch)
-        other_B = random_other(len(output["tokens"]), rng)
-        swapped = {**batch, "tokens": output["tokens"][other_B]}
+        other_B = random_other(len(output["latents"]), rng)
+        swapped = {**batch, "latents": output["latents"][other_B]}
         other_BHWC = self.predict("transfer", variables, swapped)["recon"]
         frames_BTHWC = image.to_float(batch["frames"])
         target_BHWC = frames_BTHWC[:, TARGET]

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 
 RESEED_NOISE = 0.02  # of the spread of the encoder outputs
+USAGE_RATE = 0.02  # of the running usage: a code used no more is dead in about 115 steps
+ALIVE = 0.1  # share of its fair use from which a code is alive
 
 
 def nearest(z_BLD, codebook_GKD):
@@ -78,3 +80,17 @@ def reseed(codebook_GKD, dead_GK, z_BLD, rng):
     codebooks, num_codes, _ = codebook_GKD.shape
     fresh_GKD = init_codes(z_BLD, codebooks, num_codes, rng)
     return jnp.where(dead_GK[..., None], fresh_GKD, codebook_GKD)
+
+
+def running_usage(usage_GK, counts_GK):
+    """The running share of each code after a step's counts: float32 [G,K], summing to 1."""
+    share_GK = counts_GK / jnp.sum(counts_GK, axis=-1, keepdims=True)
+    return usage_GK + USAGE_RATE * (share_GK - usage_GK)
+
+
+def health(usage_GK):
+    """{"codes_alive": share of codes with at least a tenth of their fair use, 0..1;
+    "perplexity_min": of the least used codebook, 1..K}, of the running usage."""
+    perplexity_G = jnp.exp(-jnp.sum(usage_GK * jnp.log(usage_GK + 1e-9), axis=-1))
+    alive = jnp.mean(usage_GK > ALIVE / usage_GK.shape[-1])
+    return {"codes_alive": alive, "perplexity_min": jnp.min(perplexity_G)}

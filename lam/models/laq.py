@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from lam.models.flow_decoder import FlowDecoder
 from lam.models.joint import Joint
 from lam.models.lapa import Lapa
-from lam.models.quantizers import FSQ, WITH_CODEBOOK
+from lam.models.quantizers import FSQ, WITH_CODEBOOK, Gaussian
 
 NETS = {"joint": Joint, "lapa": Lapa}
 
@@ -27,8 +27,9 @@ class Pass(NamedTuple):
 
     recon: jax.Array  # float32 [B,H,W,C], frame 2 from frame 1 and the codes, not clipped
     guided: jax.Array | None  # the same with the encoder's parts, where the net has them
-    tokens: jax.Array  # int32 [B,L]
-    codes: jax.Array  # float32 [B,L,Z], before quantisation
+    tokens: jax.Array | None  # int32 [B,L], None of a continuous bottleneck
+    outputs: jax.Array  # float32 [B,L,Z] of the encoder, before quantisation; "vae": [B,L,2*Z]
+    latents: jax.Array  # float32 [B,L,Z], what of them says the action
     flow: jax.Array | None  # float32 [B,H,W,2], (dx / W, dy / H), where there is a flow decoder
     quantizer_loss: jax.Array | float
 
@@ -41,6 +42,7 @@ class LAQ(nn.Module):
       motions: displacements that the codes of "joint" say.
       quantizer: see lam/models/quantizers.py.
       commitment: weight of the distance of encoder outputs to their codes, where there is one.
+      beta: of the quantizer "vae".
       levels: of the quantizer "fsq", whose product is num_codes and whose number is code_width.
       shared_codebook: one codebook for all positions, as published, instead of one each.
       flow_depth: blocks of the decoder of optical flow; 0 = there is none.
@@ -58,6 +60,7 @@ class LAQ(nn.Module):
     motions: int = 4
     quantizer: str = "nsvq"
     commitment: float = 0.25
+    beta: float = 1e-4
     levels: tuple[int, ...] = ()
     shared_codebook: bool = False
     flow_depth: int = 0
@@ -66,7 +69,7 @@ class LAQ(nn.Module):
     def setup(self):
         self.net = NETS[self.encoder](
             num_tokens=self.num_tokens,
-            code_width=self.code_width,
+            code_width=self.code_width * (2 if self.quantizer == "vae" else 1),
             width=self.width,
             encoder_depth=self.encoder_depth,
             decoder_depth=self.decoder_depth,
@@ -77,6 +80,8 @@ class LAQ(nn.Module):
         )
         if self.quantizer == "fsq":
             self.bottleneck = FSQ(self.levels)
+        elif self.quantizer == "vae":
+            self.bottleneck = Gaussian(self.beta)
         else:
             codebooks = 1 if self.shared_codebook else self.num_tokens
             kind = WITH_CODEBOOK[self.quantizer]
@@ -87,32 +92,39 @@ class LAQ(nn.Module):
             )
 
     def encode(self, first_BHWC, second_BHWC):
-        """Continuous codes before quantisation: float32 [B,L,Z]."""
+        """What the bottleneck is given: float32 [B,L,Z], of "vae" [B,L,2*Z]."""
         return self.net.encode(first_BHWC, second_BHWC)[0].astype(jnp.float32)
 
+    def latents(self, first_BHWC, second_BHWC):
+        """Continuous codes before quantisation: float32 [B,L,Z]."""
+        return self.bottleneck.latents(self.encode(first_BHWC, second_BHWC))
+
     def tokens(self, first_BHWC, second_BHWC):
-        """Latent action tokens: int32 [B,L] in [0, num_codes)."""
+        """Latent action tokens: int32 [B,L] in [0, num_codes); None of a continuous bottleneck."""
         return self.bottleneck(self.encode(first_BHWC, second_BHWC)).tokens
 
-    def decode(self, first_BHWC, tokens_BL):
-        """Frame 2 as the tokens say: float32 [B,H,W,3], not clipped."""
-        recon_BHWC, _ = self.net.decode(first_BHWC, self.bottleneck.lookup(tokens_BL))
-        return recon_BHWC.astype(jnp.float32)
+    def codes(self, tokens_BL=None, latents_BLZ=None):
+        """What the decoders are given for tokens or else for latents: float32 [B,L,Z]."""
+        if tokens_BL is not None:
+            return self.bottleneck.lookup(tokens_BL)
+        return self.bottleneck.codes(latents_BLZ)
 
-    def flow(self, first_BHWC, tokens_BL):
-        """The flow that the tokens say, as a share of the frame: float32 [B,H,W,2]."""
-        return self.flow_decoder(first_BHWC, self.bottleneck.lookup(tokens_BL))
+    def decode(self, first_BHWC, tokens_BL=None, latents_BLZ=None):
+        """Frame 2 as the tokens or else the latents say: float32 [B,H,W,3], not clipped."""
+        codes_BLZ = self.codes(tokens_BL, latents_BLZ)
+        return self.net.decode(first_BHWC, codes_BLZ)[0].astype(jnp.float32)
 
     def __call__(self, first_BHWC, second_BHWC, rng=None, noise=1.0):
         """One pass; with `rng` as in training, the quantisation noise scaled by `noise`."""
-        codes_BLZ, parts = self.net.encode(first_BHWC, second_BHWC)
-        quantised_BLZ, tokens_BL, loss = self.bottleneck(codes_BLZ, rng, noise)
-        recon_BHWC, guided = self.net.decode(first_BHWC, quantised_BLZ, parts)
+        z_BLZ, parts = self.net.encode(first_BHWC, second_BHWC)
+        codes_BLZ, tokens_BL, loss = self.bottleneck(z_BLZ, rng, noise)
+        recon_BHWC, guided = self.net.decode(first_BHWC, codes_BLZ, parts)
         return Pass(
             recon_BHWC.astype(jnp.float32),
             None if guided is None else guided.astype(jnp.float32),
             tokens_BL,
-            codes_BLZ.astype(jnp.float32),
-            self.flow_decoder(first_BHWC, quantised_BLZ) if self.flow_depth else None,
+            z_BLZ.astype(jnp.float32),
+            self.bottleneck.latents(z_BLZ.astype(jnp.float32)),
+            self.flow_decoder(first_BHWC, codes_BLZ) if self.flow_depth else None,
             loss,
         )

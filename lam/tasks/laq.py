@@ -51,6 +51,11 @@ class Task:
         return self.model.num_codes
 
     @property
+    def discrete(self):
+        """Are there tokens?"""
+        return self.model.quantizer != "vae"
+
+    @property
     def codebooks(self):
         return 1 if self.model.shared_codebook else self.num_tokens
 
@@ -78,62 +83,77 @@ class Task:
             )
         init_rng, code_rng = jax.random.split(rng)
         params = self.model.init(init_rng, first, second)["params"]
-        z_BLZ = self.model.apply({"params": params}, first, second, method="encode")
-        counts = jnp.zeros((self.codebooks, self.num_codes), jnp.float32)
-        extra = {"counts": counts, "recent": z_BLZ, "steps": jnp.zeros((), jnp.int32)}
+        extra = {"steps": jnp.zeros((), jnp.int32)}
+        if self.discrete:
+            extra["usage"] = jnp.full((self.codebooks, self.num_codes), 1 / self.num_codes)
         if self.upkeep:
-            codebook = codebooks.init_codes(z_BLZ, self.codebooks, self.num_codes, code_rng)
+            z_BLZ = self.model.apply({"params": params}, first, second, method="encode")
+            codebook = self.upkeep.begin(z_BLZ, self.codebooks, self.num_codes, code_rng)
             params = {**params, "bottleneck": {"codebook": codebook}}
             extra["averages"] = self.upkeep.averages(codebook)
+            extra |= {"recent": z_BLZ, "counts": jnp.zeros(codebook.shape[:2])}
         return params, extra
 
     def loss(self, params, frozen, extra, batch, rng):
         """Mean squared error of frame 2 in [0,1]; counts codes and keeps the encoder outputs."""
         first, second = split(batch)
         noise = jnp.minimum(1.0, extra["steps"] / max(self.noise_warmup, 1))
-        recon, guided, tokens_BL, z_BLZ, share, quantizer_loss = self.model.apply(
+        out = self.model.apply(
             {"params": params}, first, second, rng, noise if self.noise_warmup else 1.0
         )
-        mse = jnp.mean((recon - second) ** 2)
-        guided_mse = 0.0 if guided is None else jnp.mean((guided - second) ** 2)
+        mse = jnp.mean((out.recon - second) ** 2)
+        guided_mse = 0.0 if out.guided is None else jnp.mean((out.guided - second) ** 2)
         flow_loss, flow_metrics = 0.0, {}
         if self.target:
             flow = self.target.flow(frozen["teacher"], first, second)
-            flow_loss, flow_metrics = self.target.loss(share, flow, extra["steps"])
-        used = codebooks.count(tokens_BL, self.codebooks, self.num_codes)
-        extra = {**extra, "counts": extra["counts"] + used, "recent": z_BLZ}
+            flow_loss, flow_metrics = self.target.loss(out.flow, flow, extra["steps"])
         copy_mse = jnp.maximum(jnp.mean((first - second) ** 2), 1e-8)
         metrics = {"mse": mse, "guided_mse": guided_mse, "mse_over_copy": mse / copy_mse}
-        metrics |= {"quantizer_loss": quantizer_loss, **code_health(used), **flow_metrics}
+        metrics |= {"quantizer_loss": out.quantizer_loss, **flow_metrics}
+        extra, health = self.count(params, extra, out)
+        loss = mse + self.guided_weight * guided_mse + out.quantizer_loss + flow_loss
+        return loss, (extra, metrics | health)
+
+    def count(self, params, extra, out):
+        """(extra with the use of the codes by this pass, metrics of the codes' health)."""
+        if not self.discrete:
+            return extra, {}
+        used_GK = codebooks.count(out.tokens, self.codebooks, self.num_codes)
+        usage_GK = codebooks.running_usage(extra["usage"], used_GK)
+        extra, health = {**extra, "usage": usage_GK}, codebooks.health(usage_GK)
         if self.upkeep:
-            codes_GKZ = params["bottleneck"]["codebook"]
-            metrics["spread_ratio"] = jnp.std(z_BLZ) / (jnp.std(codes_GKZ) + 1e-9)
-        loss = mse + self.guided_weight * guided_mse + quantizer_loss + flow_loss
-        return loss, (extra, metrics)
+            counted = self.upkeep.count(out.tokens, self.codebooks, self.num_codes)
+            extra |= {"counts": extra["counts"] + counted, "recent": out.outputs}
+            spread = jnp.std(params["bottleneck"]["codebook"]) + 1e-9
+            health["spread_ratio"] = jnp.std(out.outputs) / spread
+        return extra, health
 
     def post_step(self, params, extra, rng):
         """Codes follow the encoder; the dead ones are re-seeded from its last outputs."""
         steps = extra["steps"] + 1
-        every = self.reseed_every or 1
-        due = (steps % every == 0) & (steps <= self.reseed_until) & (self.reseed_every > 0)
-        new = {"steps": steps, "counts": jnp.where(due, 0.0, extra["counts"])}
         if not self.upkeep:
-            return params, {**extra, **new}
+            return params, {**extra, "steps": steps}
         codebook_GKZ, averages = self.upkeep.move(
             params["bottleneck"]["codebook"], extra["averages"], extra["recent"], self.follow_rate
         )
-        dead_GK = due & codebooks.dead(extra["counts"], self.reseed_threshold)
-        codebook_GKZ = codebooks.reseed(codebook_GKZ, dead_GK, extra["recent"], rng)
-        new["averages"] = self.upkeep.restart(averages, dead_GK, codebook_GKZ)
+        due = self.upkeep.due(steps, self.reseed_every, self.reseed_until)
+        fresh_GKZ, dead_GK = self.upkeep.reseed(
+            codebook_GKZ, extra["counts"], self.reseed_threshold, extra["recent"], rng
+        )
+        codebook_GKZ = jnp.where(due, fresh_GKZ, codebook_GKZ)
+        new = {"steps": steps, "counts": jnp.where(due, 0.0, extra["counts"])}
+        new["averages"] = self.upkeep.restart(averages, due & dead_GK, codebook_GKZ)
         return {**params, "bottleneck": {"codebook": codebook_GKZ}}, {**extra, **new}
 
     @property
     def predict(self):
-        always = {
-            "tokens": self.tokens, "latents": self.latents, "reconstruct": self.reconstruct,
-            "transfer": self.transfer,
-        }  # fmt: skip
-        return always | ({"flow": self.flow, "errors": self.errors} if self.target else {})
+        found = {"latents": self.latents, "reconstruct": self.reconstruct}
+        found["transfer"] = self.transfer
+        if self.discrete:
+            found["tokens"] = self.tokens
+        if self.target:
+            found |= {"flow": self.flow, "errors": self.errors}
+        return found
 
     def tokens(self, variables, batch):
         """{"tokens": int32 [B,L]}."""
@@ -141,28 +161,30 @@ class Task:
         return {"tokens": tokens_BL}
 
     def latents(self, variables, batch):
-        """{"tokens": int32 [B,L], "latents": float32 [B,L,Z], what they were quantised from}."""
-        z_BLZ = self.model.apply(weights(variables), *split(batch), method="encode")
-        return {**self.tokens(variables, batch), "latents": z_BLZ}
+        """{"latents": float32 [B,L,Z], what says the action before it is quantised; "tokens": int32
+        [B,L], where there are any}."""
+        latents = self.model.apply(weights(variables), *split(batch), method="latents")
+        return {"latents": latents, **(self.tokens(variables, batch) if self.discrete else {})}
 
     def reconstruct(self, variables, batch):
-        """{"recon": float32 [B,H,W,3] in [0,1], "tokens": int32 [B,L]}, without training noise."""
+        """{"recon": float32 [B,H,W,3] in [0,1], without training noise, and as `latents` gives}."""
         out = self.model.apply(weights(variables), *split(batch))
-        return {"recon": jnp.clip(out.recon, 0, 1), "tokens": out.tokens}
+        tokens = {"tokens": out.tokens} if self.discrete else {}
+        return {"recon": jnp.clip(out.recon, 0, 1), "latents": out.latents, **tokens}
 
     def transfer(self, variables, batch):
-        """Frame 1 moved by the given `batch["tokens"]` [B,L]: {"recon": [B,H,W,3] in [0,1]}."""
+        """Frame 1 moved by the given `batch["tokens"]` [B,L] or else `batch["latents"]` [B,L,Z]:
+        {"recon": [B,H,W,3] in [0,1]}."""
         first = to_float(batch["frames"][:, 0])
-        recon = self.model.apply(weights(variables), first, batch["tokens"], method="decode")
+        recon = self.model.apply(weights(variables), first, *given(batch), method="decode")
         return {"recon": jnp.clip(recon, 0, 1)}
 
     def flow(self, variables, batch):
-        """Flow by the teacher and by the tokens, pixels: first, second float32 [B,H,W,3] in [0,1],
+        """Flow by the teacher and by the codes, pixels: first, second float32 [B,H,W,3] in [0,1],
         flow, found float32 [B,H,W,2]."""
         first, second = split(batch)
         flow = self.target.flow(variables["frozen"]["teacher"], first, second)
-        tokens_BL = self.tokens(variables, batch)["tokens"]
-        share = self.model.apply(weights(variables), first, tokens_BL, method="flow")
+        share = self.model.apply(weights(variables), first, second).flow
         found = share * flow_target.frame_size(flow)
         return {"first": first, "second": second, "flow": flow, "found": found}
 
@@ -182,11 +204,9 @@ def split(batch):
     return to_float(frames_BTHWC[:, 0]), to_float(frames_BTHWC[:, -1])
 
 
-def code_health(counts_GK):
-    """Perplexity of the least used codebook, and the share of all codes that were used at all."""
-    shares = counts_GK / jnp.sum(counts_GK, axis=-1, keepdims=True)
-    perplexity_G = jnp.exp(-jnp.sum(shares * jnp.log(shares + 1e-9), axis=-1))
-    return {"perplexity_min": jnp.min(perplexity_G), "codes_used": jnp.mean(counts_GK > 0)}
+def given(batch):
+    """(tokens or None, latents or None) of a batch."""
+    return batch.get("tokens"), batch.get("latents")
 
 
 def make(config: Mapping) -> Task:
