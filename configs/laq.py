@@ -19,7 +19,7 @@ def get_config(variant="tiny"):
     c.task = "laq"
     c.data.gap_seconds = 0.8  # 4 steps of the built-in set
     c.model = model()
-    c.flow = flow()
+    c.flow, c.action, c.augment = flow(), action(), augment()
     c.evals = evaluators()
     VARIANTS[variant](c)
     return c
@@ -43,6 +43,8 @@ def model():
     m.commitment = 0.25  # of encoder outputs to their codes, in the loss of vq, vq_ema and cosine
     m.beta = 1e-4  # of vae: weight of its divergence from the standard normal
     m.levels = ()  # of fsq, such as (8, 5, 5, 5); () = those that suit num_codes
+    m.pixel_weight = 1.0  # of the error of frame 2 in pixels
+    m.detach_pixels = False  # frame 2 is drawn to be looked at and teaches the codes nothing
     m.guided_weight = 1.0  # of the loss with the parts that the encoder sees
     m.noise_warmup = 500  # steps over which the quantisation noise grows to its full length
     m.follow_rate = 0.05  # share of the way that codes of nsvq and vq_ema go to the mean of their z
@@ -57,11 +59,30 @@ def flow():
     f = ConfigDict()
     f.teacher = ""  # "shipped", "raft_small", "raft_large" or a file of weights; "" = no target
     f.weight = 10.0  # of the squared error of the flow, as a share of the frame
-    f.warmup = 0  # steps over which the weight grows from zero
+    f.summary_weight = 0.0  # of that of its mean, weighted by the teacher's lengths
+    f.warmup = 0  # steps over which both weights grow from zero
     f.updates = 12  # of the teacher's flow
     f.chunk = 0  # pairs that the teacher sees at once, 0 = all
     f.depth = 2  # blocks of the decoder
     return f
+
+
+def action():
+    """True actions of a few scenes, read from the codes by a linear head."""
+    a = ConfigDict()
+    a.weight = 0.0  # of the squared error of the action, in its own unit; 0 = no labels
+    a.share = 0.05  # of the scenes whose actions are told
+    a.dims = (0, 1)  # of the action
+    return a
+
+
+def augment():
+    """Changes of both frames of a training pair alike."""
+    a = ConfigDict()
+    a.crop = 1.0  # side of the smallest window as a share of the frame, 1 = no crop
+    a.colour = 0.0  # by how much brightness, contrast and saturation change, 0 = not at all
+    a.apart = False  # the encoder sees each frame in colours of its own
+    return a
 
 
 def evaluators():

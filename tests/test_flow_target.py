@@ -27,8 +27,8 @@ def teacher(tmp_path_factory):
 
 
 def section(teacher, **changes):
-    usual = {"teacher": str(teacher), "weight": 10.0, "warmup": 4, "updates": 1, "chunk": 0}
-    return usual | changes
+    weighted = {"weight": 10.0, "summary_weight": 1.0, "warmup": 4}
+    return {"teacher": str(teacher), "updates": 1, "chunk": 0, **weighted} | changes
 
 
 def test_flow_is_that_of_the_estimator_in_any_chunks(teacher):
@@ -45,7 +45,7 @@ def test_loss_against_numpy():
     """Squared error of the share of the frame, wider than high, growing over the warm-up."""
     rng = np.random.default_rng(0)
     share, flow = 0.1 * rng.normal(size=(2, 3, 4, 8, 2)).astype(np.float32)
-    target = flow_target.Target("", 10.0, 4, 1, 0)
+    target = flow_target.Target("", 10.0, 0.0, 4, 1, 0)
     error = np.mean((share - flow / [8, 4]) ** 2)
     for steps, factor in [(0, 0.25), (2, 0.75), (9, 1.0)]:
         loss, metrics = target.loss(share, flow, jnp.asarray(steps))
@@ -54,6 +54,18 @@ def test_loss_against_numpy():
     epe = length(share * [8, 4] - flow)
     np.testing.assert_allclose(metrics["flow_epe"], epe, rtol=1e-5)
     np.testing.assert_allclose(metrics["flow_epe_over_zero"], epe / length(flow), rtol=1e-5)
+
+
+def test_summary_loss_against_numpy():
+    """A pair that moves is weighed by the teacher's lengths, one that stands still evenly."""
+    rng = np.random.default_rng(1)
+    share = 0.1 * rng.normal(size=(2, 4, 8, 2)).astype(np.float32)
+    flow = np.stack([rng.normal(size=(4, 8, 2)), np.full((4, 8, 2), 0.01)]).astype(np.float32)
+    weight = np.stack([np.linalg.norm(flow[0], axis=-1), np.ones((4, 8))])[..., None]
+    off = (weight * (share - flow / [8, 4])).sum((1, 2)) / weight.sum((1, 2))
+    loss, metrics = flow_target.Target("", 0.0, 3.0, 0, 1, 0).loss(share, flow, jnp.asarray(0))
+    np.testing.assert_allclose(loss, 3 * np.mean(off**2), rtol=1e-5)
+    np.testing.assert_allclose(metrics["flow_summary_mse"], np.mean(off**2), rtol=1e-5)
 
 
 def test_training_learns_the_flow_resumes_and_evaluates(tabletop, teacher, tmp_path):
@@ -109,11 +121,12 @@ def test_codes_get_a_gradient_from_the_flow_and_the_teacher_gets_none(tabletop, 
         ({"flow.teacher": "/nowhere/w.safetensors"}, "there is no file /nowhere/w.safetensors"),
         ({"flow.teacher": "raft_huge"}, "or one of the names: shipped, raft_small, raft_large"),
         ({"flow.updates": 0}, "updates=0 must be at least 1"),
-        ({"flow.weight": 0.0}, "weight=0 above 0"),
+        ({"flow.weight": -1.0}, "weight=-1 and summary_weight=1 at least 0"),
+        ({"flow.weight": 0.0, "flow.summary_weight": 0.0}, "weight and summary_weight are 0"),
         ({"flow.chunk": 3}, "chunk=3 must divide the batch of 8 pairs"),
         (
             {"flow.teacher": "", "evals.flow.type": "endpoint"},
-            "evals.flow.type=endpoint wants predictions errors, flow, this laq has tokens",
+            "evals.flow.type=endpoint wants predictions errors, flow, this laq has latents",
         ),
     ],
 )

@@ -31,6 +31,7 @@ class Pass(NamedTuple):
     outputs: jax.Array  # float32 [B,L,Z] of the encoder, before quantisation; "vae": [B,L,2*Z]
     latents: jax.Array  # float32 [B,L,Z], what of them says the action
     flow: jax.Array | None  # float32 [B,H,W,2], (dx / W, dy / H), where there is a flow decoder
+    action: jax.Array | None  # float32 [B,A], where there is a head for it
     quantizer_loss: jax.Array | float
 
 
@@ -45,7 +46,9 @@ class LAQ(nn.Module):
       beta: of the quantizer "vae".
       levels: of the quantizer "fsq", whose product is num_codes and whose number is code_width.
       shared_codebook: one codebook for all positions, as published, instead of one each.
+      detach_pixels: the decoder of frame 2 learns to draw, but the codes learn nothing from it.
       flow_depth: blocks of the decoder of optical flow; 0 = there is none.
+      action_dims: A of the linear head that reads the true action from the codes; 0 = none.
     """
 
     encoder: str = "joint"
@@ -63,7 +66,9 @@ class LAQ(nn.Module):
     beta: float = 1e-4
     levels: tuple[int, ...] = ()
     shared_codebook: bool = False
+    detach_pixels: bool = False
     flow_depth: int = 0
+    action_dims: int = 0
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
@@ -90,6 +95,8 @@ class LAQ(nn.Module):
             self.flow_decoder = FlowDecoder(
                 self.width, self.flow_depth, self.heads, self.patch, self.dtype
             )
+        if self.action_dims:
+            self.action_head = nn.Dense(self.action_dims)
 
     def encode(self, first_BHWC, second_BHWC):
         """What the bottleneck is given: float32 [B,L,Z], of "vae" [B,L,2*Z]."""
@@ -114,11 +121,17 @@ class LAQ(nn.Module):
         codes_BLZ = self.codes(tokens_BL, latents_BLZ)
         return self.net.decode(first_BHWC, codes_BLZ)[0].astype(jnp.float32)
 
-    def __call__(self, first_BHWC, second_BHWC, rng=None, noise=1.0):
-        """One pass; with `rng` as in training, the quantisation noise scaled by `noise`."""
-        z_BLZ, parts = self.net.encode(first_BHWC, second_BHWC)
+    def __call__(self, first_BHWC, second_BHWC, rng=None, noise=1.0, seen=None):
+        """One pass; with `rng` as in training, the quantisation noise scaled by `noise`.
+
+        seen: the two frames as the encoder sees them, where they are not those of the decoder.
+        """
+        z_BLZ, parts = self.net.encode(*(seen or (first_BHWC, second_BHWC)))
         codes_BLZ, tokens_BL, loss = self.bottleneck(z_BLZ, rng, noise)
-        recon_BHWC, guided = self.net.decode(first_BHWC, codes_BLZ, parts)
+        drawn = (codes_BLZ, parts)
+        if self.detach_pixels:
+            drawn = jax.lax.stop_gradient(drawn)
+        recon_BHWC, guided = self.net.decode(first_BHWC, *drawn)
         return Pass(
             recon_BHWC.astype(jnp.float32),
             None if guided is None else guided.astype(jnp.float32),
@@ -126,5 +139,6 @@ class LAQ(nn.Module):
             z_BLZ.astype(jnp.float32),
             self.bottleneck.latents(z_BLZ.astype(jnp.float32)),
             self.flow_decoder(first_BHWC, codes_BLZ) if self.flow_depth else None,
+            self.action_head(codes_BLZ.reshape(len(codes_BLZ), -1)) if self.action_dims else None,
             loss,
         )

@@ -22,13 +22,15 @@ class Target:
     Attributes:
       teacher: as `lam.flow.load` takes it.
       weight: of the mean squared error of the flow, as a share of the frame.
-      warmup: steps over which the weight grows from zero.
+      summary_weight: of the squared error of its `summary`, likewise.
+      warmup: steps over which both weights grow from zero.
       updates: of the teacher's flow.
       chunk: pairs that the teacher sees at once; 0 = all.
     """
 
     teacher: str
     weight: float
+    summary_weight: float
     warmup: int
     updates: int
     chunk: int
@@ -62,11 +64,28 @@ class Target:
         """
         size = frame_size(flow)
         error = jnp.mean((share - flow / size) ** 2)
-        weight = self.weight * jnp.minimum(1.0, (steps + 1) / max(self.warmup, 1))
+        moves = pointers(flow)
+        summary_error = jnp.mean((mean(share, moves) - mean(flow / size, moves)) ** 2)
+        loss = self.weight * error + self.summary_weight * summary_error
         off, zero = motion.length(share * size - flow), motion.length(flow)
         over_zero = jnp.mean(off) / jnp.maximum(jnp.mean(zero), 1e-6)
         metrics = {"flow_mse": error, "flow_epe": jnp.mean(off), "flow_epe_over_zero": over_zero}
-        return weight * error, metrics
+        metrics["flow_summary_mse"] = summary_error
+        return loss * jnp.minimum(1.0, (steps + 1) / max(self.warmup, 1)), metrics
+
+
+def pointers(flow):
+    """Weights of pixels for the summary, by the teacher's flow: its length; all equal where
+    nothing moves, so that the mean of noise is not its largest speck. [B,H,W]."""
+    speed = motion.length(flow)
+    moving = jnp.mean(speed > motion.MOVING, axis=(1, 2), keepdims=True) >= motion.STATIC
+    return jnp.where(moving, speed, 1.0)
+
+
+def mean(flow, weight):
+    """Weighted mean of a flow: [B,2]."""
+    total_B1 = jnp.sum(weight, axis=(1, 2))[:, None]
+    return jnp.sum(flow * weight[..., None], axis=(1, 2)) / total_B1
 
 
 def frame_size(flow):
@@ -79,9 +98,16 @@ def make(section):
     if not section or not section["teacher"]:
         return None
     target = Target(**{f.name: section[f.name] for f in dataclasses.fields(Target)})
-    if target.updates < 1 or target.chunk < 0 or target.warmup < 0 or target.weight <= 0:
+    given = (target.weight, target.summary_weight)
+    if target.updates < 1 or target.chunk < 0 or target.warmup < 0 or min(given) < 0:
         raise UserError(
-            f"config.flow: updates={target.updates} must be at least 1, chunk={target.chunk} and "
-            f"warmup={target.warmup} at least 0, weight={target.weight:g} above 0"
+            f"config.flow: updates={target.updates} must be at least 1; chunk={target.chunk}, "
+            f"warmup={target.warmup}, weight={target.weight:g} and "
+            f"summary_weight={target.summary_weight:g} at least 0"
+        )
+    if not max(given):
+        raise UserError(
+            "config.flow names a teacher, but weight and summary_weight are 0: set one of them, or "
+            'config.flow.teacher=""'
         )
     return target

@@ -15,7 +15,9 @@ from lam.models.laq import LAQ, NETS
 from lam.ops import fsq, motion
 from lam.ops.image import to_float
 from lam.registry import suggest
-from lam.tasks import flow_target
+from lam.tasks import augmentation, flow_target, supervision
+
+NO_CHANGE = augmentation.Augmentation()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,17 +25,23 @@ class Task:
     """A LAQ and how its codebook is kept alive.
 
     Attributes:
+      target: what the flow decoder learns, None without one.
+      action: which true actions are told, None for none.
+      augment: how training pairs are changed.
+      pixel_weight: of the error of frame 2.
       guided_weight: of the error of frame 2 put together by the encoder's parts.
       noise_warmup: steps over which the quantisation noise grows to its full length.
       follow_rate: how far a code moves in a step to the mean of its outputs; 0 = gradient only.
       reseed_every: steps between looks at the use of the codes; 0 = never re-seed.
       reseed_until: last step at which codes are moved.
       reseed_threshold: share of its fair use below which a code is dead.
-      target: what the flow decoder learns, None without one.
     """
 
     model: LAQ
     target: flow_target.Target | None = None
+    action: supervision.Supervision | None = None
+    augment: augmentation.Augmentation = NO_CHANGE
+    pixel_weight: float = 1.0
     guided_weight: float = 1.0
     noise_warmup: int = 0
     follow_rate: float = 0.0
@@ -81,6 +89,8 @@ class Task:
                 f"config.data.image_size={size} must be a multiple of config.model.patch={patch}, "
                 "which must be even"
             )
+        if self.action:
+            self.action.check(batch)
         init_rng, code_rng = jax.random.split(rng)
         params = self.model.init(init_rng, first, second)["params"]
         extra = {"steps": jnp.zeros((), jnp.int32)}
@@ -96,22 +106,26 @@ class Task:
 
     def loss(self, params, frozen, extra, batch, rng):
         """Mean squared error of frame 2 in [0,1]; counts codes and keeps the encoder outputs."""
-        first, second = split(batch)
+        (first, second), seen = self.augment(*split(batch), jax.random.fold_in(rng, 1))
         noise = jnp.minimum(1.0, extra["steps"] / max(self.noise_warmup, 1))
-        out = self.model.apply(
-            {"params": params}, first, second, rng, noise if self.noise_warmup else 1.0
-        )
+        noise = noise if self.noise_warmup else 1.0
+        out = self.model.apply({"params": params}, first, second, rng, noise, seen)
         mse = jnp.mean((out.recon - second) ** 2)
-        guided_mse = 0.0 if out.guided is None else jnp.mean((out.guided - second) ** 2)
-        flow_loss, flow_metrics = 0.0, {}
+        copy_mse = jnp.maximum(jnp.mean((first - second) ** 2), 1e-8)
+        metrics = {"mse": mse, "mse_over_copy": mse / copy_mse}
+        metrics["quantizer_loss"] = out.quantizer_loss
+        loss = self.pixel_weight * mse + out.quantizer_loss
+        if out.guided is not None:
+            metrics["guided_mse"] = jnp.mean((out.guided - second) ** 2)
+            loss += self.guided_weight * metrics["guided_mse"]
         if self.target:
             flow = self.target.flow(frozen["teacher"], first, second)
             flow_loss, flow_metrics = self.target.loss(out.flow, flow, extra["steps"])
-        copy_mse = jnp.maximum(jnp.mean((first - second) ** 2), 1e-8)
-        metrics = {"mse": mse, "guided_mse": guided_mse, "mse_over_copy": mse / copy_mse}
-        metrics |= {"quantizer_loss": out.quantizer_loss, **flow_metrics}
+            loss, metrics = loss + flow_loss, metrics | flow_metrics
+        if self.action:
+            action_loss, action_metrics = self.action.loss(out.action, batch)
+            loss, metrics = loss + action_loss, metrics | action_metrics
         extra, health = self.count(params, extra, out)
-        loss = mse + self.guided_weight * guided_mse + out.quantizer_loss + flow_loss
         return loss, (extra, metrics | health)
 
     def count(self, params, extra, out):
@@ -211,7 +225,8 @@ def given(batch):
 
 def make(config: Mapping) -> Task:
     """The task of a config; UserError. "model" has the fields of LAQ and of Task side by side,
-    "flow" those of `flow_target.Target`, and the decoder's depth."""
+    "flow" those of `flow_target.Target`, and the decoder's depth, "action" those of `Supervision`,
+    "augment" those of `Augmentation`."""
     model = config["model"]
     if model["encoder"] not in NETS:
         raise UserError(f"No model.encoder '{model['encoder']}'.{suggest(model['encoder'], NETS)}")
@@ -220,14 +235,22 @@ def make(config: Mapping) -> Task:
             f"config.model.width={model['width']} must be a multiple of "
             f"config.model.heads={model['heads']}"
         )
-    section = config.get("flow")
-    target = flow_target.make(section)
+    section = config["flow"]
+    parts = {"target": flow_target.make(section), "action": supervision.make(config["action"])}
+    parts["augment"] = augmentation.make(config["augment"])
     model = {**model, **quantizer_fields(model)}
-    own = {field.name for field in dataclasses.fields(Task)} - {"model", "target"}
+    own = {field.name for field in dataclasses.fields(Task)} - {"model", *parts}
     fields = {key: value for key, value in model.items() if key not in own}
     fields["dtype"] = jnp.dtype(fields.get("dtype", "float32"))
-    fields["flow_depth"] = section["depth"] if target else 0
-    return Task(LAQ(**fields), target, **{key: model[key] for key in own if key in model})
+    fields["flow_depth"] = section["depth"] if parts["target"] else 0
+    pixels_teach = not model["detach_pixels"] and model["pixel_weight"] + model["guided_weight"]
+    if not (pixels_teach or parts["target"] or parts["action"]):
+        raise UserError(
+            "nothing would teach the codes: set config.flow.teacher or config.action.weight, or "
+            "config.model.detach_pixels=False and pixel_weight above 0"
+        )
+    fields["action_dims"] = len(parts["action"].dims) if parts["action"] else 0
+    return Task(LAQ(**fields), **parts, **{key: model[key] for key in own if key in model})
 
 
 def quantizer_fields(model):
