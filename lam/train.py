@@ -107,6 +107,7 @@ def train_and_evaluate(config, folder, mode="train"):
                 row, results = {}, {}
                 if last or stopping or due(config.log_every, number):
                     row |= meter.report()
+                    tell_health(task, row, number, config)
                 if last or due(config.eval_every, number):
                     with meter.paused():
                         view = state_lib.variables(state, frozen)
@@ -124,6 +125,16 @@ def train_and_evaluate(config, folder, mode="train"):
                     progress.show(f"stopped at step {number}; run again to go on", end=True)
                     return {}
     return results
+
+
+def tell_health(task, row, number, config):
+    """The model's health, ten times a run at most; a warning when there is one."""
+    line, warning = task.health(row)
+    tenth = config.total_steps // 10
+    if line and due(config.log_every * max(1, tenth // max(config.log_every, 1)), number):
+        progress.show(f"step {number}: {line}", end=True)
+        if warning:
+            log.warning("step %d: %s", number, warning)
 
 
 def due(every, number):

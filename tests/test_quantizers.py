@@ -14,7 +14,7 @@ from train_fixtures import assert_same, config_of, leaves, lines
 import lam
 from lam import train
 from lam.errors import UserError
-from lam.models import quantizers
+from lam.models import codebooks, quantizers
 from lam.ops import fsq
 
 B, L, K, D = 64, 4, 8, 3
@@ -182,6 +182,20 @@ def test_training_with_each_resumes_exactly(tabletop, tmp_path, name):
     assert tokens.shape == (3, 4)
     assert tokens.max() < laq.num_codes == 8
     assert laq.decode(frames[:, 0], tokens).shape == (3, 16, 16, 3)
+
+
+def test_dying_codes_are_told_during_training(tabletop, tmp_path, capfd, caplog, monkeypatch):
+    """A line of health at most ten times a run, a warning with what to do when codes die."""
+    config = config_of(tabletop["array_record"], total_steps=3)
+    train.train_and_evaluate(config, tmp_path / "well")
+    shown = capfd.readouterr().err
+    assert "step 3: codes alive 32 of 32, perplexity 8.0 of 8, spread of outputs over" in shown
+    assert "codes die" not in caplog.text
+    monkeypatch.setattr(codebooks, "USAGE_RATE", 1.0)  # so that a run of three steps tells
+    config = config_of(tabletop["array_record"], total_steps=3, **{"model.quantizer": "nsvq_lapa"})
+    train.train_and_evaluate(config, tmp_path / "ill")
+    assert "reseed_every=50, reseed_until=2000), or lower config.optim.lr" in caplog.text
+    assert "codes alive" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ numbers, hashable, without arrays:
   see (a micro-batch where gradients are accumulated); `extra` counters and other state of the task.
 - `loss(params, frozen, extra, batch, rng) -> scalar, (extra, metrics)`: pure.
 - `post_step(params, extra, rng) -> params, extra`: after the update, e.g. re-seeds dead codes.
+- `health(row) -> line, warning`: two texts from the means of a window's metrics: how the model is,
+  and what is wrong and what to do; "" for nothing to say.
 - `predict: {name: fn(variables, batch) -> dict of per-example arrays}`: what evaluators may ask
   for; `variables` holds "params", "frozen" and "extra".
 - `sharding: ((regex, PartitionSpec), ...)`: how parameters lie on the mesh.

@@ -17,6 +17,7 @@ from lam.ops.image import to_float
 from lam.registry import suggest
 from lam.tasks import augmentation, flow_target, supervision
 
+HEALTHY = 0.5  # share of the codes that should be alive
 NO_CHANGE = augmentation.Augmentation()
 
 
@@ -158,6 +159,24 @@ class Task:
         new = {"steps": steps, "counts": jnp.where(due, 0.0, extra["counts"])}
         new["averages"] = self.upkeep.restart(averages, due & dead_GK, codebook_GKZ)
         return {**params, "bottleneck": {"codebook": codebook_GKZ}}, {**extra, **new}
+
+    def health(self, row):
+        """How many codes live, how evenly they are used; a warning when they die."""
+        if not self.discrete:
+            return "", ""
+        total = self.codebooks * self.num_codes
+        alive = round(row["codes_alive"] * total)
+        line = f"codes alive {alive} of {total}, perplexity {row['perplexity_min']:.1f} of "
+        line += f"{self.num_codes}"
+        if "spread_ratio" in row:
+            line += f", spread of outputs over codes {row['spread_ratio']:.2f}"
+        if row["codes_alive"] >= HEALTHY:
+            return line, ""
+        return line, (
+            f"codes die, {alive} of {total} are alive: re-seed them more often or for longer "
+            f"(config.model.reseed_every={self.reseed_every}, "
+            f"reseed_until={self.reseed_until}), or lower config.optim.lr"
+        )
 
     @property
     def predict(self):
