@@ -88,11 +88,18 @@ def augment():
 def evaluators():
     """`split` is the scenes looked at: "val" while choosing, "test" for the last word."""
     e = ConfigDict()
-    for name in ("reconstruction", "codes", "motion", "pictures"):
+    for name in ("reconstruction", "codes", "motion", "pictures", "scatter", "examples"):
         e[name] = ConfigDict({"type": name, "split": "val"})
     e.reconstruction.batches = e.codes.batches = 16
     e.motion.dims = (0, 1)  # dims of the action that are motion
+    e.scatter.of, e.scatter.dims = "action", (0, 1)  # of the action, dims of the plane
+    e.scatter_state = ConfigDict({"type": "scatter", "split": "val", "of": "state", "dims": (0, 1)})
+    # left out until their type is "scatter" and "transfer": they run the flow teacher
+    e.scatter_flow = ConfigDict({"type": "", "split": "val", "of": "flow", "batches": 8})
+    e.transfer = ConfigDict({"type": "", "split": "val", "pairs": 16})  # pairs of a domain
     e.flow = ConfigDict({"type": "", "split": "val"})  # "endpoint" where there is a flow target
+    for entry in e.values():
+        entry.bucket = ()  # names of data sets or domains to look at alone, () = all
     return e
 
 

@@ -12,22 +12,28 @@ import input_pipeline
 from input_pipeline.batch import device_part
 from lam import plots, progress, registry, sharding
 from lam.errors import UserError
+from lam.evaluators import in_bucket
 from lam.workdir import write_whole
 
 log = logging.getLogger(__name__)
 
+UNTRAINED = 1000  # added to config.seed, for the parameters that are never trained
 
-def build(config, task, mesh, sample):
+
+def build(config, task, mesh, sample, create):
     """{name: Evaluator} of `config.evals`; one whose data is missing is left out with a warning.
 
-    `sample` is a host batch: a key counts as there if any of its rows really has it.
+    Args:
+      sample: a host batch: a key counts as there if any of its rows really has it.
+      create: see `lam.step.initialiser`; called when an evaluator wants an untrained model.
     """
     predict = make_predict(task, mesh)
     data = make_data(config)
+    untrained = make_untrained(config.seed, create)
     found = {}
     for name, entry in config.evals.items():
         options = entry.to_dict()
-        kind = options.pop("type")
+        kind, bucket = options.pop("type"), options.pop("bucket", ())
         if not kind:
             continue
         evaluator = registry.load("lam.evaluators", kind).Evaluator
@@ -37,14 +43,15 @@ def build(config, task, mesh, sample):
                 f"config.evals.{name}.type={kind} wants predictions {', '.join(unknown)}, this "
                 f'{config.task} has {", ".join(task.predict)}; set the type to "" to leave it out'
             )
-        missing = [key for key in evaluator.needs if not has(sample, key)]
+        needs = evaluator.needs(**options) if callable(evaluator.needs) else evaluator.needs
+        missing = [key for key in needs if not has(sample, key)]
         if missing:
             log.warning("evals.%s is left out: the data has no %s", name, ", ".join(missing))
-        else:
-            found[name] = evaluator(predict, data, **options)
-            next(
-                data(found[name].split, 1, found[name].seed)
-            )  # an empty split fails here, not late
+            continue
+        more = {"untrained": untrained} if getattr(evaluator, "baseline", False) else {}
+        own = in_bucket(data, bucket, f"config.evals.{name}.bucket={bucket}") if bucket else data
+        found[name] = evaluator(predict, own, **more, **options)
+        next(own(found[name].split, 1, found[name].seed))  # an empty split fails here, not late
     return found
 
 
@@ -67,6 +74,16 @@ def make_data(config):
         return (next(loader) for _ in range(batches))
 
     return data
+
+
+def make_untrained(seed, create):
+    """untrained(variables) -> those of another start, which is the same at every call."""
+
+    def untrained(variables):
+        state = create(seed + UNTRAINED)
+        return {**variables, "params": state.params, "extra": state.extra}
+
+    return untrained
 
 
 @contextlib.contextmanager

@@ -37,12 +37,12 @@ def reconstructions(first_NHWC, second_NHWC, recon_NHWC, labels_N, title):
     error_NHW = np.abs(recon_NHWC - second_NHWC).mean(axis=-1)
     heads = ("frame 1", "frame 2", "reconstruction", "|error|")
     with matplotlib.rc_context(STYLE):
-        figure, axes = _grid(len(first_NHWC), 4, title)
+        figure, axes = grid(len(first_NHWC), 4, title)
         for row, pictures in enumerate(zip(first_NHWC, second_NHWC, recon_NHWC, strict=True)):
             for axis, picture in zip(axes[row], pictures, strict=False):
-                _picture(axis, picture)
-            shown = _picture(axes[row, 3], error_NHW[row], cmap="magma", vmin=0.0, vmax=0.25)
-            _row_label(axes[row, 0], labels_N[row])
+                show(axis, picture)
+            shown = show(axes[row, 3], error_NHW[row], cmap="magma", vmin=0.0, vmax=0.25)
+            label_row(axes[row, 0], labels_N[row])
         for axis, head in zip(axes[0], heads, strict=True):
             axis.set_title(head)
         bar = figure.colorbar(shown, ax=axes[:, 3], ticks=(0, 0.1, 0.2), fraction=0.08, pad=0.05)
@@ -53,18 +53,18 @@ def reconstructions(first_NHWC, second_NHWC, recon_NHWC, labels_N, title):
 def transfers(rows_RTHWC, columns_QHWC, recon_RQHWC, row_labels, column_labels, title):
     """Tokens of the row's pair (its frames on the left) applied to the column's frame (on top)."""
     with matplotlib.rc_context(STYLE):
-        figure, axes = _grid(len(rows_RTHWC) + 1, len(columns_QHWC) + 2, title, gap=0.25)
+        figure, axes = grid(len(rows_RTHWC) + 1, len(columns_QHWC) + 2, title, gap=0.25)
         for axis in axes[0, :2]:
             axis.axis("off")
         for axis, picture, label in zip(axes[0, 2:], columns_QHWC, column_labels, strict=True):
-            _margin(_picture(axis, picture).axes)
-            axis.set_title(f"{_short(label)}\nframe 1")
+            _margin(show(axis, picture).axes)
+            axis.set_title(f"{short(label)}\nframe 1")
         for row, frames_THWC in enumerate(rows_RTHWC):
-            _margin(_picture(axes[row + 1, 0], frames_THWC[0]).axes)
-            _margin(_picture(axes[row + 1, 1], frames_THWC[-1]).axes)
-            _row_label(axes[row + 1, 0], row_labels[row])
+            _margin(show(axes[row + 1, 0], frames_THWC[0]).axes)
+            _margin(show(axes[row + 1, 1], frames_THWC[-1]).axes)
+            label_row(axes[row + 1, 0], row_labels[row])
             for axis, picture in zip(axes[row + 1, 2:], recon_RQHWC[row], strict=True):
-                _picture(axis, picture)
+                show(axis, picture)
         axes[1, 0].set_title("frame 1")
         axes[1, 1].set_title("frame 2")
         axes[1, 2].set_title("column's frame 1 + row's tokens", loc="left")
@@ -122,7 +122,7 @@ def displacements(targets_ND, predictions_ND, domains_N, title):
                     linewidth=0,
                     color=COLOURS[number % len(COLOURS)],
                     marker=MARKERS[number % len(MARKERS)],
-                    label=_short(domain),
+                    label=short(domain),
                 )
             axis.axline((0, 0), slope=1, color="0.4", linewidth=0.7, linestyle="--")
             axis.set_xlabel(f"true displacement, dim {dim}")
@@ -168,16 +168,16 @@ def flows(first_NHWC, second_NHWC, flow_NHW2, labels_N, title, spacing=0):
     """
     heads = ("frame 1", "frame 2", "flow", "arrows")
     with matplotlib.rc_context(STYLE):
-        figure, axes = _grid(len(first_NHWC), 4, title)
+        figure, axes = grid(len(first_NHWC), 4, title)
         rows = zip(first_NHWC, second_NHWC, flow_NHW2, strict=True)
         for row, (first, second, flow) in enumerate(rows):
             for axis, picture in zip(
                 axes[row], (first, second, flow_to_image(flow) / 255, first), strict=True
             ):
-                _picture(axis, picture)
+                show(axis, picture)
             _arrows(axes[row, 3], flow, spacing or max(1, max(flow.shape) // 12))
             axes[row, 2].set_ylabel(f"{np.linalg.norm(flow, axis=-1).max():.1f} px", fontsize=7)
-            _row_label(axes[row, 0], labels_N[row])
+            label_row(axes[row, 0], labels_N[row])
         for axis, head in zip(axes[0], heads, strict=True):
             axis.set_title(head)
     return figure
@@ -208,7 +208,7 @@ def _colour_wheel():
     return np.concatenate(parts)
 
 
-def _grid(rows, columns, title, gap=0.08):
+def grid(rows, columns, title, gap=0.08):
     """A figure of `rows` x `columns` square cells without ticks; axes is an array [R, Q]."""
     figure = Figure((CELL * columns + 0.6, CELL * rows + 0.6), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
@@ -220,7 +220,7 @@ def _grid(rows, columns, title, gap=0.08):
     return figure, axes
 
 
-def _picture(axis, picture, **options):
+def show(axis, picture, **options):
     shown = picture if picture.ndim == 2 else np.clip(picture, 0.0, 1.0)
     return axis.imshow(shown, interpolation="nearest", **options)
 
@@ -230,11 +230,11 @@ def _margin(axis):
     axis.spines[:].set(visible=True, color=COLOURS[0], linewidth=1.5)
 
 
-def _row_label(axis, label):
-    axis.set_ylabel(_short(label), fontsize=7)
+def label_row(axis, label):
+    axis.set_ylabel(short(label), fontsize=7)
 
 
-def _short(label, most=14):
+def short(label, most=14):
     """The last part of "dataset/domain", cut to fit a cell."""
     name = str(label).rsplit("/", 1)[-1]
     return name if len(name) <= most else name[: most - 1] + "…"

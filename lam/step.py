@@ -50,7 +50,7 @@ def initialiser(config, task, optimizer, mesh, batch):
     """How the run begins.
 
     Returns:
-      create: () -> TrainState, compiled, laid out on the mesh.
+      create: seed (default the run's) -> TrainState, compiled once, laid out on the mesh.
       shapes: the same as ShapeDtypeStructs with shardings.
     """
 
@@ -60,13 +60,13 @@ def initialiser(config, task, optimizer, mesh, batch):
         params, extra = task.init(init_rng, first)
         return state_lib.create(params, extra, optimizer, run_rng, config.ema)
 
-    rng = jax.random.key(config.seed)
-    shapes = jax.eval_shape(create, rng, batch)
+    shapes = jax.eval_shape(create, jax.random.key(config.seed), batch)
     shardings = sharding.tree_shardings(shapes, mesh, task.sharding)
     shapes = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
     )
-    return functools.partial(jax.jit(create, out_shardings=shardings), rng, batch), shapes
+    jitted = jax.jit(create, out_shardings=shardings)
+    return lambda seed=config.seed: jitted(jax.random.key(seed), batch), shapes
 
 
 def compile_step(config, task, optimizer, schedule, mesh, shapes, frozen, batch):

@@ -71,10 +71,10 @@ def train_and_evaluate(config, folder, mode="train"):
     loader = make_loader(config)
     scales = {"statistics": loader.statistics()}
     first = next(loader)
-    evaluators = evaluation.build(config, task, mesh, first)
     batch = sharding.put_local(device_part(first), mesh)
     frozen = sharding.place(task.frozen(), mesh, task.sharding)
     create, shapes = step.initialiser(config, task, optimizer, mesh, batch)
+    evaluators = evaluation.build(config, task, mesh, first, create)
     workdir.check_disk(folder, shapes)
 
     with checkpoint.manager(folder, config.best_mode) as ckpts:

@@ -27,6 +27,7 @@ FLOORS = {
     "lam.command": {"lam.errors", "input_pipeline.errors"},
     "lam.ops": ARRAYS,
     "lam.plots": {"matplotlib", "numpy"},
+    "lam.token_plots": {"matplotlib", "numpy", "lam.plots"},
     "lam.models": ARRAYS | {"flax", "lam.ops", "lam.errors"},
     "lam.flow.__main__": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline"},
     "lam.flow.program": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline"},
@@ -34,14 +35,16 @@ FLOORS = {
     "lam.flow.pairs": {"numpy", "lam", "input_pipeline"},
     "lam.flow.columns": {"numpy", "pyarrow"},
     "lam.flow.export": ANY_LIBRARY_OF_THE_LOOP | {"lam"},
-    "lam.flow": ARRAYS | {"safetensors", "cv2", "lam.models", "lam.errors"},
+    "lam.flow": ARRAYS | {"safetensors", "cv2", "lam.models", "lam.ops", "lam.errors"},
     "lam.tasks": ARRAYS | {
         "flax", "optax", "lam.flow", "lam.models", "lam.ops", "lam.errors", "lam.registry",
     },
     "lam.convert": {
         "numpy", "jax", "safetensors", "torch", "lam.models", "lam.errors", "lam.command",
     },
-    "lam.evaluators": {"numpy", "matplotlib", "lam.ops", "lam.plots", "lam.errors"},
+    "lam.evaluators": {
+        "numpy", "matplotlib", "lam.ops", "lam.flow", "lam.plots", "lam.token_plots", "lam.errors",
+    },
     "lam.label": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline", "pyarrow"},
     "lam": ANY_LIBRARY_OF_THE_LOOP | {"input_pipeline"},
     "analysis": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline", "sklearn", "umap", "pyarrow"},

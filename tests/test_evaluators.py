@@ -39,22 +39,21 @@ def perfect(name, variables, batch):
     assert len(batch["frames"]) == BATCH, "predictions are compiled for one batch size"
     tokens = np.rint(batch["action"][:, :2] + 2).astype(np.int32)
     if name == "transfer":
-        tokens = batch["latents"]
+        tokens = np.rint(batch["latents"][..., 0] - 0.1)
     recon = batch["frames"][:, 0] / 255 + 5 / 255 * tokens[:, :1, None, None]
-    return {"tokens": {"tokens": tokens}, "transfer": {"recon": recon.astype(np.float32)}}.get(
-        name, {"latents": tokens, "recon": recon.astype(np.float32)}
-    )
+    recon = {"recon": recon.astype(np.float32)}
+    latents = {"tokens": tokens, "latents": tokens[..., None] + np.float32([0.1, 0.2])}
+    made = {"tokens": {"tokens": tokens}, "latents": latents, "transfer": recon}
+    return made.get(name, recon | latents)
 
 
 def blind(name, variables, batch):
     """Tokens are noise and the decoder ignores them: frame 1 comes back."""
     rng = np.random.default_rng(batch["frames"].sum(dtype=np.int64))
     tokens = rng.integers(0, LEVELS, (len(batch["frames"]), 2)).astype(np.int32)
-    return {
-        "tokens": tokens,
-        "latents": tokens,
-        "recon": (batch["frames"][:, 0] / 255).astype(np.float32),
-    }
+    recon = (batch["frames"][:, 0] / 255).astype(np.float32)
+    latents = rng.normal(size=(*tokens.shape, 2)).astype(np.float32)
+    return {"tokens": tokens, "recon": recon, "latents": latents}
 
 
 def results(evaluator, step=0):
@@ -71,7 +70,29 @@ def test_reconstruction_of_a_model_that_uses_its_tokens():
 def test_reconstruction_of_a_model_that_ignores_its_tokens():
     numbers = results(reconstruction.Evaluator(blind, data))
     assert numbers["psnr_over_copy"] == pytest.approx(0.0, abs=1e-4)
-    assert numbers["delta_psnr"] == 0.0
+    assert numbers["delta_psnr"] == numbers["delta_psnr_low"] == numbers["delta_psnr_high"] == 0.0
+
+
+def test_delta_psnr_has_an_interval_over_scenes():
+    def weak(name, variables, batch):
+        found = perfect(name, variables, batch)
+        noise = np.random.default_rng(batch["frames"].sum(dtype=np.int64)).normal(size=(BATCH, 1))
+        return {**found, "recon": found["recon"] + np.float32(0.02 * noise[..., None, None])}
+
+    wide = results(reconstruction.Evaluator(weak, data))
+    assert 0.1 < wide["delta_psnr_low"] < wide["delta_psnr"] < wide["delta_psnr_high"] < 10
+    one = lambda *which: ({**b, "scene_id": np.zeros(BATCH, int)} for b in data(*which))  # noqa: E731
+    assert "delta_psnr_low" not in results(reconstruction.Evaluator(weak, one))
+
+
+def test_reconstruction_of_a_model_without_tokens():
+    def continuous(name, variables, batch):
+        found = perfect(name, variables, batch)
+        return {key: value for key, value in found.items() if key != "tokens"}
+
+    numbers = results(reconstruction.Evaluator(continuous, data))
+    assert numbers["psnr"] > 90
+    assert numbers == results(reconstruction.Evaluator(perfect, data))
 
 
 def test_psnr_comes_from_the_mean_error_of_all_samples():
@@ -105,11 +126,13 @@ def test_codes_report_usage():
     assert 4.5 < numbers["perplexity_min"] <= numbers["perplexity/0"] <= LEVELS
     assert 0 < numbers["unique_share"] <= LEVELS**2 / (8 * BATCH)
     assert len(numbers["counts"].axes[0].patches) == 8
+    assert [axis.get_title()[:7] for axis in numbers["embedding"].axes] == ["token 0", "token 1"]
 
 
 def test_codes_report_a_collapsed_position():
     def collapsed(name, variables, batch):
-        return {"tokens": perfect(name, variables, batch)["tokens"] * [0, 1]}
+        found = perfect(name, variables, batch)
+        return {**found, "tokens": found["tokens"] * [0, 1]}
 
     numbers = results(codes.Evaluator(collapsed, data))
     assert (numbers["usage/0"], numbers["perplexity/0"]) == (1.0, 1.0)
@@ -137,9 +160,9 @@ def test_motion_of_a_blind_tokenizer():
 
 def test_motion_sees_tokens_that_mean_something_else_in_another_domain():
     def per_domain(name, variables, batch):
-        tokens = perfect(name, variables, batch)["tokens"]
+        found = perfect(name, variables, batch)
         flipped = (batch["domain"] == "cups")[:, None]
-        return {"tokens": np.where(flipped, LEVELS - 1 - tokens, tokens)}
+        return {**found, "tokens": np.where(flipped, LEVELS - 1 - found["tokens"], found["tokens"])}
 
     numbers = results(motion.Evaluator(per_domain, data))
     assert numbers["r2_across/cups"] == numbers["r2_across_min"] < -1

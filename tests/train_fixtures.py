@@ -18,7 +18,7 @@ CHANGES = {
     "checkpoint_every": 0,
     "optim.schedule": "constant",
     "optim.lr": 3e-3,
-    **{f"evals.{name}.type": "" for name in ("reconstruction", "codes", "motion", "pictures")},
+    **{f"evals.{name}.type": "" for name in laq.get_config("debug").evals},
 }
 
 

@@ -20,7 +20,7 @@ class Evaluator:
     from), split, seed.
     """
 
-    needs = ()
+    needs, asks = (), ("reconstruct", "latents", "transfer")
 
     def __init__(self, predict, data, samples=6, grid=4, batches=8, split="val", seed=0):
         self.predict, self.data, self.samples, self.grid = predict, data, samples, grid

@@ -21,6 +21,20 @@ def to_uint8(images):
     return xp.clip(xp.round(images * 255.0), 0, 255).astype(np.uint8)
 
 
+def pooled(images, cells):
+    """Mean colours of a grid, numpy only: [..., H, W, C] -> float32 [..., n, n, C].
+
+    n is `cells`, less where a side has fewer pixels; cells differ by at most a pixel in size.
+    """
+    images = np.asarray(images, np.float32)
+    for axis in (-3, -2):
+        size = images.shape[axis]
+        edges = np.linspace(0, size, min(cells, size) + 1).astype(int)
+        shape = [-1 if d == images.ndim + axis else 1 for d in range(images.ndim)]
+        images = np.add.reduceat(images, edges[:-1], axis) / np.diff(edges).reshape(shape)
+    return images.astype(np.float32)
+
+
 def psnr(mse):
     """Peak signal-to-noise ratio in dB of a mean squared error of images in [0, 1].
 

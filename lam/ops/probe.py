@@ -5,6 +5,8 @@ N samples, F features, D target dims, L tokens, G groups (scenes), R resamples.
 
 import numpy as np
 
+from lam.ops import resample
+
 
 def fit(features_NF, targets_ND, ridge=1.0):
     """Ridge regression `features @ weights_FD + bias_D`; the bias is not penalised.
@@ -54,30 +56,19 @@ def shuffled(tokens_NL, seed):
 
 
 def bootstrap_r2(targets_ND, predictions_ND, groups_N, resamples=200, level=0.95, seed=0):
-    """Percentile interval (low, high) of `r2`, resampling whole GROUPS with replacement.
+    """Percentile interval (low, high) of `r2`, resampling whole GROUPS, see `resample.sums`.
 
-    `groups_N`: integers or strings, e.g. the scene of each sample. Samples of one scene are not
-    independent, so scenes are drawn, not samples. Raises ValueError for fewer than two groups.
+    Raises ValueError for fewer than two groups.
     """
-    names_G, group_N = np.unique(np.asarray(groups_N), return_inverse=True)
-    if len(names_G) < 2:
-        raise ValueError(f"A bootstrap over groups needs at least 2 groups, got {len(names_G)}.")
     targets_ND = np.asarray(targets_ND, np.float64)
-    centred_ND = targets_ND - targets_ND.mean(axis=0)
+    dims, centred_ND = targets_ND.shape[1], targets_ND - targets_ND.mean(axis=0)
     square_ND = (targets_ND - np.asarray(predictions_ND, np.float64)) ** 2
-
-    def per_group(values):
-        return np.stack([np.bincount(group_N, column) for column in values.T], axis=1)
-
-    rng = np.random.default_rng(seed)
-    draws_RG = rng.multinomial(len(names_G), np.full(len(names_G), 1 / len(names_G)), resamples)
-    samples_R1 = draws_RG @ per_group(np.ones((len(group_N), 1)))
-    error_RD = draws_RG @ per_group(square_ND)
-    mean_RD = draws_RG @ per_group(centred_ND) / samples_R1
-    spread_RD = draws_RG @ per_group(centred_ND**2) - samples_R1 * mean_RD**2
+    columns = [np.ones((len(targets_ND), 1)), square_ND, centred_ND, centred_ND**2]
+    totals = resample.sums(np.concatenate(columns, axis=1), groups_N, resamples, seed)
+    samples_R1, error_RD, sum_RD, square_RD = np.split(totals, 1 + dims * np.arange(3), axis=1)
+    spread_RD = square_RD - sum_RD**2 / samples_R1
     r2_R = _one_minus_ratio(error_RD.sum(axis=1), spread_RD.sum(axis=1))
-    low, high = np.percentile(r2_R, [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high)
+    return resample.interval(r2_R, level)
 
 
 def _sums(targets_ND, predictions_ND):
