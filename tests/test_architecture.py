@@ -27,7 +27,7 @@ FLOORS = {
     "lam.command": {"lam.errors", "input_pipeline.errors"},
     "lam.ops": ARRAYS,
     "lam.plots": {"matplotlib", "numpy"},
-    "lam.models": ARRAYS | {"flax", "lam.ops", "lam.errors"},
+    "lam.models": ARRAYS | {"flax", "safetensors", "lam.ops", "lam.errors"},
     "lam.flow.__main__": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline"},
     "lam.flow.program": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline"},
     "lam.flow.source": {"numpy", "lam", "input_pipeline"},
