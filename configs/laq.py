@@ -28,6 +28,8 @@ def get_config(variant="tiny"):
 def model():
     m = ConfigDict()
     m.encoder = "joint"  # or "lapa"
+    m.quirks = False  # of "lapa", as published weights need it: lam/models/lapa.py
+    m.start = ""  # weights to begin with, a file as lam.convert laq writes it; "" = random ones
     m.num_tokens = 4  # L, tokens of one latent action
     m.quantizer = "nsvq"  # or nsvq_lapa, vq, vq_ema, cosine, fsq, vae: lam/models/quantizers.py
     m.num_codes = 8  # K, codes of one token

@@ -1,7 +1,10 @@
-"""A trained latent action quantizer in three lines; needs jax, flax, orbax and numpy only.
+"""A trained latent action quantizer in three lines; no data library is needed.
 
 N samples, B batch, H W pixels, L tokens of a latent action.
 """
+
+import dataclasses
+import pathlib
 
 import flax
 import jax
@@ -10,6 +13,7 @@ import numpy as np
 
 from lam import checkpoint, registry, workdir
 from lam.errors import UserError
+from lam.models import laq_weights
 from lam.ops.image import to_uint8
 
 
@@ -19,7 +23,7 @@ class LatentActions:
     Attributes:
       task: the lam.tasks.laq.Task.
       variables: {"params", "frozen", "extra"} as the task's predictions take them.
-      step: the training step of the weights.
+      step: the training step of the weights, None of a file.
       image_size: pixels of a side that the model was trained on.
       num_tokens: L.
       num_codes: codes per token.
@@ -55,6 +59,16 @@ class LatentActions:
         batch = {"frames": first[:, None], "tokens": tokens.astype(np.int32)}
         recon = self._predict("transfer", "recon", batch, first.shape[1:], np.float32)
         return to_uint8(recon)
+
+    def save(self, path):
+        """Writes a .safetensors file that `lam.load` and config.model.start read; float32.
+
+        The file has no place for what only training needs; `python -m lam.convert laq` takes it on
+        to LAPA's names, for a model with quirks.
+        """
+        if pathlib.Path(path).suffix != ".safetensors":
+            raise UserError(f"{path}: a file of weights must end in .safetensors")
+        laq_weights.write(path, self.variables["params"], self.task.model, self.image_size)
 
     def _pairs(self, name, frames_NTHWC, shape, dtype):
         size = self.image_size
@@ -96,11 +110,17 @@ def check(name, array, dtype, shape):
 
 
 def load(folder, step=None):
-    """The model of a workdir, from its newest checkpoint or that of a step.
+    """The model of a workdir, from its newest checkpoint or that of a step, or of a file.
+
+    Args:
+      folder: a workdir, or a .safetensors file of `python -m lam.convert laq` or of
+        `LatentActions.save`, which has no steps.
 
     Raises:
-      UserError: no workdir, no checkpoint, or a task without tokens.
+      UserError: no workdir, no checkpoint, a task without tokens, or a file of something else.
     """
+    if pathlib.Path(folder).suffix == ".safetensors" and not pathlib.Path(folder).is_dir():
+        return load_file(folder, step)
     config = workdir.read_config(folder)
     if config["task"] != "laq":
         raise UserError(f"{folder} holds a '{config['task']}'; lam.load reads 'laq' workdirs")
@@ -108,3 +128,13 @@ def load(folder, step=None):
     task = registry.load("lam.tasks", config["task"]).make(config)
     step, params = checkpoint.load_params(folder, step)
     return LatentActions(task, params, step, config["data"]["image_size"])
+
+
+def load_file(path, step=None):
+    """The model of a .safetensors file, see `load`."""
+    if step is not None:
+        raise UserError(f"{path} is a file of weights and has no step {step}: leave the step out")
+    model, image_size, params, _ = laq_weights.read(path)
+    dtype = jnp.dtype(workdir.compute_dtype({}))
+    task = registry.load("lam.tasks", "laq").Task(dataclasses.replace(model, dtype=dtype))
+    return LatentActions(task, jax.device_put(params), None, image_size)

@@ -28,7 +28,7 @@ FLOORS = {
     "lam.ops": ARRAYS,
     "lam.plots": {"matplotlib", "numpy"},
     "lam.token_plots": {"matplotlib", "numpy", "lam.plots"},
-    "lam.models": ARRAYS | {"flax", "lam.ops", "lam.errors"},
+    "lam.models": ARRAYS | {"flax", "safetensors", "lam.ops", "lam.errors"},
     "lam.flow.__main__": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline"},
     "lam.flow.program": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline"},
     "lam.flow.source": {"numpy", "lam", "input_pipeline"},

@@ -13,7 +13,7 @@ import pytest
 
 from configs import common
 from lam import optim
-from lam.models import codebooks, lapa, quantizers
+from lam.models import codebooks, lapa_parts, quantizers
 from lam.ops import fsq
 
 pytestmark = pytest.mark.oracle
@@ -24,7 +24,7 @@ import torch  # noqa: E402
 import vector_quantize_pytorch  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-B, N, M, D, A, K = 3, 16, 4, 32, 2, lapa.HEAD_WIDTH
+B, N, M, D, A, K = 3, 16, 4, 32, 2, lapa_parts.HEAD_WIDTH
 
 
 def random_params(module, *inputs):
@@ -70,7 +70,7 @@ def torch_attention(p, x, context, bias):
 def test_lapa_attention(cross):
     x, context = normal(B, N, D), normal(B, M, D, seed=3) if cross else None
     bias = None if cross else normal(A, N, N, seed=4)
-    module = lapa.Attention(A, jnp.float32)
+    module = lapa_parts.Attention(A, jnp.float32)
     params = random_params(module, x, bias, context)
     ours = module.apply({"params": params}, x, bias, context)
     theirs = torch_attention(*torched((params, x, context, bias)))
@@ -78,7 +78,7 @@ def test_lapa_attention(cross):
 
 
 def test_lapa_feed_forward():
-    x, module = normal(B, N, D), lapa.FeedForward(jnp.float32)
+    x, module = normal(B, N, D), lapa_parts.FeedForward(jnp.float32)
     params = random_params(module, x)
     p, t = torched((params, x))
     t = functional.layer_norm(t, (D,), p["norm"]["scale"], p["norm"]["bias"])
@@ -88,7 +88,7 @@ def test_lapa_feed_forward():
 
 
 def test_lapa_position_generator_is_a_causal_depthwise_convolution():
-    x, module = normal(B, 2, 4, 4, D), lapa.PositionGenerator(jnp.float32)
+    x, module = normal(B, 2, 4, 4, D), lapa_parts.PositionGenerator(jnp.float32)
     params = random_params(module, x)
     p, t = torched((params["Conv_0"], x))
     padded = functional.pad(t.permute(0, 4, 1, 2, 3), (1, 1, 1, 1, 2, 0))

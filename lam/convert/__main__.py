@@ -1,23 +1,30 @@
 """Converts weights between files and names.
 
 python -m lam.convert raft SOURCE TARGET [--names=lam|torchvision|princeton] [--dtype=float16]
+python -m lam.convert laq SOURCE TARGET [--image_size=256] [--dtype=float16]
 
-SOURCE and TARGET end in .safetensors, .npz or .pth; the names in SOURCE are recognised.
+Files end in .safetensors, .npz, .pth or .pt. raft: the names in SOURCE are recognised. laq: LAPA's
+latent action quantizer to a .safetensors file, which `lam.load` reads, and such a file back to
+LAPA's names in a .pt file, which LAPA reads.
 """
 
 from lam import command
-from lam.convert import raft
+from lam.convert import laq, raft
 
-MODELS = {"raft": raft}
+MODELS = {"raft": raft, "laq": laq}
 
 
 def main(argv=None):
     parser = command.Parser("python -m lam.convert", description=__doc__)
-    parser.add_argument("model", choices=MODELS)
-    parser.add_argument("source")
-    parser.add_argument("target")
-    parser.add_argument("--names", choices=raft.FAMILIES, default="lam", help="of TARGET")
-    parser.add_argument("--dtype", choices=("float16", "float32"), default="", help="of TARGET")
+    models = parser.add_subparsers(dest="model", required=True)
+    for name in MODELS:
+        model = models.add_parser(name)
+        model.add_argument("source")
+        model.add_argument("target")
+        model.add_argument("--dtype", choices=("float16", "float32"), default="", help="of TARGET")
+    raft_options, laq_options = models.choices["raft"], models.choices["laq"]
+    raft_options.add_argument("--names", choices=raft.FAMILIES, default="lam", help="of TARGET")
+    laq_options.add_argument("--image_size", type=int, default=256, help="of LAPA's training")
     given = vars(parser.parse_args(argv))
     print(MODELS[given.pop("model")].convert(**given))
 

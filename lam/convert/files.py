@@ -1,4 +1,4 @@
-"""Files of named arrays: .safetensors, .npz, .pth; the last one needs torch, nothing else does."""
+"""Files of named arrays: .safetensors, .npz, .pth, .pt; the last two need torch, nothing else."""
 
 import hashlib
 import os
@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from lam.errors import UserError
+from lam.models import weights
 
 SUFFIXES = (".safetensors", ".npz", ".pth", ".pt")
 
@@ -58,10 +59,9 @@ def write(path, arrays, about=None):
     suffix, part = check_suffix(path), f"{path}.part"
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     if suffix == ".safetensors":
-        from safetensors.numpy import save_file
-
-        save_file({k: np.array(x, order="C") for k, x in arrays.items()}, part, about)
-    elif suffix == ".npz":
+        weights.write(path, arrays, about)
+        return
+    if suffix == ".npz":
         with open(part, "wb") as file:
             np.savez(file, **arrays)
     else:

@@ -5,12 +5,10 @@ import pathlib
 
 import jax
 import numpy as np
-import safetensors
-from safetensors.numpy import save_file
 
 from lam.errors import UserError
+from lam.models import weights
 from lam.models.raft import SIZES, shapes, size_of
-from lam.models.weights import check, flatten, nest
 
 TEACHER = pathlib.Path(__file__).parent / "raft_teacher.safetensors"
 PUBLISHED = {
@@ -45,26 +43,20 @@ def find(name):
 
 def read(path):
     """(size, variables as numpy, texts) of a file of ours; strict. UserError."""
-    try:
-        with safetensors.safe_open(path, "numpy") as file:
-            flat, about = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise UserError(f"{path} is no .safetensors file, or it is cut off: {error}") from None
+    flat, about = weights.read(path)
     if not any(name.startswith("params/") for name in flat):
         raise UserError(f"{path} has other names: run python -m lam.convert raft {path} NEW")
-    size = size_of(nest(flat)["params"])
-    check(flat, flatten(shapes(size)), f"{path} as raft_{size}")
+    size = size_of(weights.nest(flat)["params"])
+    weights.check(flat, weights.flatten(shapes(size)), f"{path} as raft_{size}")
     kind = {"f": np.float32, "i": np.int32}
     flat = {name: x.astype(kind.get(x.dtype.kind, np.float32)) for name, x in flat.items()}
-    return size, nest(flat), about or {}
+    return size, weights.nest(flat), about
 
 
 def save(path, variables, size, dtype="float16", about=None):
     """Writes weights as `load` reads them, fractions as `dtype`; `about`: {text: text}."""
     if size not in SIZES:
         raise UserError(f"size must be one of {', '.join(SIZES)}, got {size!r}")
-    flat = flatten(jax.device_get(variables))
+    flat = weights.flatten(jax.device_get(variables))
     flat = {k: x if x.dtype.kind == "i" else x.astype(dtype) for k, x in flat.items()}
-    part = f"{path}.part"
-    save_file(flat, part, {"model": f"raft_{size}", **(about or {})})
-    os.replace(part, path)
+    weights.write(path, flat, {"model": f"raft_{size}", **(about or {})})

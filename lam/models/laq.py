@@ -41,6 +41,7 @@ class LAQ(nn.Module):
     Attributes:
       encoder: "joint" (default, lam/models/joint.py) or "lapa" (as published, lam/models/lapa.py).
       motions: displacements that the codes of "joint" say.
+      quirks: of "lapa", as published weights need it.
       quantizer: see lam/models/quantizers.py.
       commitment: weight of the distance of encoder outputs to their codes, where there is one.
       beta: of the quantizer "vae".
@@ -61,6 +62,7 @@ class LAQ(nn.Module):
     heads: int = 4
     patch: int = 8
     motions: int = 4
+    quirks: bool = False
     quantizer: str = "nsvq"
     commitment: float = 0.25
     beta: float = 1e-4
@@ -72,6 +74,7 @@ class LAQ(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
+        own = {"joint": {"motions": self.motions}, "lapa": {"quirks": self.quirks}}
         self.net = NETS[self.encoder](
             num_tokens=self.num_tokens,
             code_width=self.code_width * (2 if self.quantizer == "vae" else 1),
@@ -80,8 +83,8 @@ class LAQ(nn.Module):
             decoder_depth=self.decoder_depth,
             heads=self.heads,
             patch=self.patch,
-            motions=self.motions,
             dtype=self.dtype,
+            **own[self.encoder],
         )
         if self.quantizer == "fsq":
             self.bottleneck = FSQ(self.levels)

@@ -1,7 +1,12 @@
-"""Trees of weights as flat tables {"params/encoder/kernel": array}, and what a file must hold."""
+"""Trees of weights as flat tables {"params/encoder/kernel": array}, their files, and what a file
+must hold."""
+
+import os
 
 import jax
 import numpy as np
+import safetensors
+from safetensors.numpy import save_file
 
 from lam.errors import UserError
 
@@ -25,6 +30,23 @@ def nest(flat):
             branch = branch.setdefault(folder, {})
         branch[name] = value
     return tree
+
+
+def read(path):
+    """({name: numpy array}, {text: text}) of a .safetensors file, in its order; UserError."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except (safetensors.SafetensorError, FileNotFoundError) as error:
+        raise UserError(f"{path} is no .safetensors file, or it is cut off: {error}") from None
+
+
+def write(path, flat, about=None):
+    """Writes {name: array} with `about` {text: text} as .safetensors, whole or not at all."""
+    part = f"{path}.part"
+    save_file({name: np.array(x, order="C") for name, x in flat.items()}, part, about)
+    os.replace(part, path)
 
 
 def check(found, expected, source):

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from lam.errors import UserError
-from lam.models import codebooks, quantizers, transformer
+from lam.models import codebooks, laq_weights, quantizers, transformer
+from lam.models.lapa import HALF_GRIDS
 from lam.models.laq import LAQ, NETS
 from lam.ops import fsq, motion
 from lam.ops.image import to_float
@@ -36,6 +37,7 @@ class Task:
       reseed_every: steps between looks at the use of the codes; 0 = never re-seed.
       reseed_until: last step at which codes are moved.
       reseed_threshold: share of its fair use below which a code is dead.
+      start: file of weights to begin with (lam/models/laq_weights.py); "" = random ones.
     """
 
     model: LAQ
@@ -49,6 +51,7 @@ class Task:
     reseed_every: int = 50
     reseed_until: int = 1_000_000
     reseed_threshold: float = 0.1
+    start: str = ""
     sharding = transformer.SHARDING
 
     @property
@@ -78,10 +81,11 @@ class Task:
         return {"teacher": self.target.read()} if self.target else {}
 
     def init(self, rng, batch):
-        """Parameters with the codebook on the encoder outputs of `batch`, and empty counters.
+        """Parameters, with the codebook on the encoder outputs of `batch`, and empty counters.
 
         Raises:
-          UserError: images of this size cannot be cut into these patches.
+          UserError: images of this size cannot be cut into these patches, or `start` is of another
+            model.
         """
         first, second = split(batch)
         size, patch = first.shape[1], self.model.patch
@@ -94,15 +98,19 @@ class Task:
             self.action.check(batch)
         init_rng, code_rng = jax.random.split(rng)
         params = self.model.init(init_rng, first, second)["params"]
+        if self.start:
+            params = laq_weights.begin(self.start, self.model, params)
         extra = {"steps": jnp.zeros((), jnp.int32)}
         if self.discrete:
             extra["usage"] = jnp.full((self.codebooks, self.num_codes), 1 / self.num_codes)
         if self.upkeep:
             z_BLZ = self.model.apply({"params": params}, first, second, method="encode")
-            codebook = self.upkeep.begin(z_BLZ, self.codebooks, self.num_codes, code_rng)
-            params = {**params, "bottleneck": {"codebook": codebook}}
-            extra["averages"] = self.upkeep.averages(codebook)
-            extra |= {"recent": z_BLZ, "counts": jnp.zeros(codebook.shape[:2])}
+            if not self.start:
+                codebook = self.upkeep.begin(z_BLZ, self.codebooks, self.num_codes, code_rng)
+                params = {**params, "bottleneck": {"codebook": codebook}}
+            extra["averages"] = self.upkeep.averages(params["bottleneck"]["codebook"])
+            counts = jnp.zeros((self.codebooks, self.num_codes))
+            extra |= {"recent": z_BLZ, "counts": counts}
         return params, extra
 
     def loss(self, params, frozen, extra, batch, rng):
@@ -254,6 +262,7 @@ def make(config: Mapping) -> Task:
             f"config.model.width={model['width']} must be a multiple of "
             f"config.model.heads={model['heads']}"
         )
+    check_quirks(model)
     section = config["flow"]
     parts = {"target": flow_target.make(section), "action": supervision.make(config["action"])}
     parts["augment"] = augmentation.make(config["augment"])
@@ -270,6 +279,18 @@ def make(config: Mapping) -> Task:
         )
     fields["action_dims"] = len(parts["action"].dims) if parts["action"] else 0
     return Task(LAQ(**fields), **parts, **{key: model[key] for key in own if key in model})
+
+
+def check_quirks(model):
+    """UserError where config.model.quirks is asked of a net or of tokens that know none."""
+    if model.get("quirks") and (
+        model["encoder"] != "lapa" or model["num_tokens"] not in HALF_GRIDS
+    ):
+        raise UserError(
+            f"config.model.quirks is for config.model.encoder=lapa (now {model['encoder']}) with "
+            f"config.model.num_tokens in {', '.join(map(str, HALF_GRIDS))} "
+            f"(now {model['num_tokens']})"
+        )
 
 
 def quantizer_fields(model):
