@@ -1,6 +1,7 @@
 """The pure training step, the first state, and their compiled forms."""
 
 import functools
+import logging
 import math
 
 import jax
@@ -11,6 +12,8 @@ from jax.sharding import PartitionSpec as P
 
 from lam import progress, sharding
 from lam import state as state_lib
+
+log = logging.getLogger(__name__)
 
 
 def train_step(task, optimizer, schedule, ema, grad_accum, state, frozen, batch):
@@ -84,6 +87,20 @@ def compile_step(config, task, optimizer, schedule, mesh, shapes, frozen, batch)
     )
     with progress.working("compiling the train step"):
         compiled = jitted.lower(shapes, frozen, batch).compile()
+    log.info("memory per device: %s", memory(compiled))
     # the compiler counts one device's share, and a loop's body once
     flops = compiled.cost_analysis().get("flops", math.nan)
     return compiled, flops * jax.device_count() * config.grad_accum
+
+
+def memory(compiled):
+    """What a compiled step needs on one device, as text: what it is given, and what it adds."""
+    sizes = compiled.memory_analysis()
+    given = sizes.argument_size_in_bytes
+    added = sizes.temp_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+    return f"{size(given + added)} ({size(given)} state and batch, {size(added)} for the step)"
+
+
+def size(count):
+    """Bytes as text."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
