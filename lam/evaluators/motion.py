@@ -8,10 +8,9 @@ import numpy as np
 
 from lam import plots, token_plots
 from lam.errors import UserError
-from lam.evaluators import TARGET, collect, has_dims, take
-from lam.ops import image, mlp, probe, probing
+from lam.evaluators import collect, has_dims, take
+from lam.ops import mlp, probe, probing
 
-CELLS = 8  # a side, of the grid of mean colours
 OWN = ("tokens", "latents")  # inputs whose intervals are also given as numbers
 
 
@@ -55,18 +54,9 @@ class Evaluator:
     needs, asks, baseline = ("action",), ("latents",), True
 
     def __init__(
-        self,
-        predict,
-        data,
-        untrained=None,
-        dims=(0, 1),
-        train_batches=32,
-        batches=16,
-        split="val",
-        ridge=1.0,
-        resamples=200,
-        seed=0,
-    ):
+        self, predict, data, untrained=None, dims=(0, 1), train_batches=32, batches=16,
+        split="val", ridge=1.0, resamples=200, seed=0,
+    ):  # fmt: skip
         self.predict, self.data, self.dims = predict, data, list(dims)
         self.train_batches, self.batches, self.split = train_batches, batches, split
         self.ridge, self.resamples, self.seed = ridge, resamples, seed
@@ -148,7 +138,7 @@ class Evaluator:
         found = []
         for split, batches in (("train", self.train_batches), (self.split, self.batches)):
             stream = self.data(split, batches, self.seed)
-            samples = collect(self.predict, "latents", variables, stream, difference)
+            samples = collect(self.predict, "latents", variables, stream, probing.difference)
             samples = take(samples, has_dims(samples["action_mask"], self.dims))
             if not len(samples["scene"]):
                 raise UserError(self._complaint(split))
@@ -161,10 +151,3 @@ class Evaluator:
             f" {split} sample has; choose other dims with --config.evals.motion.dims or remove it"
             ' with --config.evals.motion.type="".'
         )
-
-
-def difference(batch):
-    """{"pixel_difference": float32 [B, F]}, mean colours of a grid, frame 2 less frame 1."""
-    frames_BTHWC = image.to_float(batch["frames"])
-    change = image.pooled(frames_BTHWC[:, TARGET] - frames_BTHWC[:, 0], CELLS)
-    return {"pixel_difference": change.reshape(len(change), -1)}

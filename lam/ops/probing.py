@@ -6,7 +6,9 @@ N samples, F features, D target dims, L tokens, K codes, S state dims.
 
 import numpy as np
 
-from lam.ops import codes, pca, probe
+from lam.ops import codes, image, pca, probe
+
+CELLS = 8  # a side, of the grid of mean colours
 
 
 def inputs(train, test, control, seed):
@@ -61,6 +63,13 @@ def pairs(inputs, train, test):
                     name,
                     ([x[row] for x, row in zip(features, rows, strict=True)], *chosen),
                 )
+
+
+def difference(batch):
+    """{"pixel_difference": float32 [B, F]}: mean colours of a grid, last frame less the first."""
+    frames_BTHWC = image.to_float(batch["frames"])
+    change = image.pooled(frames_BTHWC[:, -1] - frames_BTHWC[:, 0], CELLS)
+    return {"pixel_difference": change.reshape(len(change), -1)}
 
 
 def held_out(scene_N, seed, share=0.2):
