@@ -8,16 +8,18 @@ einops and beartype (launch/requirements-oracles.txt).
 import importlib
 import sys
 import types
+import warnings
 from pathlib import Path
 
 MODULE = "laq_model"
 
 
-def quantizer(clone):
+def quantizer(clone, device="cpu"):
     """The class LatentActionQuantization of the clone, as it is but for the device.
 
     Args:
       clone: folder of the clone, which holds laq/laq_model.
+      device: of its codebook; the rest is moved by `.to(device)`.
 
     Raises:
       FileNotFoundError: there is no such folder.
@@ -28,18 +30,20 @@ def quantizer(clone):
     package = types.ModuleType(MODULE)
     package.__path__ = [str(folder)]
     sys.modules[MODULE] = package
-    module = importlib.import_module(f"{MODULE}.latent_action_quantization")
+    with warnings.catch_warnings():  # beartype of the way in which types are written
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module = importlib.import_module(f"{MODULE}.latent_action_quantization")
     original = importlib.import_module(f"{MODULE}.nsvq").NSVQ
-    module.NSVQ = lambda **options: original(**{**options, "device": "cpu"})
+    module.NSVQ = lambda **options: original(**{**options, "device": device})
     return module.LatentActionQuantization
 
 
-def sized(
-    clone, *, width, depth, heads, patch, image_size, num_tokens=4, num_codes=8, code_width=32
-):
-    """A net of this size with torch's current random state; `depth` of all its transformers."""
-    return quantizer(clone)(
-        dim=width, spatial_depth=depth, temporal_depth=depth, heads=heads, patch_size=patch,
-        image_size=image_size, code_seq_len=num_tokens, codebook_size=num_codes,
-        quant_dim=code_width,
+def sized(clone, model, image_size, device="cpu"):
+    """A net of the size of a lam.models.laq.LAQ, by torch's current random state."""
+    assert model.encoder_depth == model.decoder_depth, "LAPA has one depth for both"
+    net = quantizer(clone, device)(
+        dim=model.width, spatial_depth=model.encoder_depth, temporal_depth=model.encoder_depth,
+        heads=model.heads, patch_size=model.patch, image_size=image_size,
+        code_seq_len=model.num_tokens, codebook_size=model.num_codes, quant_dim=model.code_width,
     )  # fmt: skip
+    return net.to(device)

@@ -82,7 +82,8 @@ def begin(path, model, params):
             + ", ".join(f"config.model.{k}={theirs[k]} (now {ours[k]})" for k in other)
         )
     stored = {part: stored[part] for part in params if part in stored}
-    expected = weights.flatten({part: params[part] for part in stored})
-    weights.check(weights.flatten(stored), expected, f"config.model.start={path}")
-    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), stored)
+    like = {part: params[part] for part in stored}
+    like = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
+    source = f"config.model.start={path}"
+    weights.check(weights.flatten(stored), weights.flatten(like), source)
     return {**params, **jax.pure_callback(lambda: stored, like)}
