@@ -1,9 +1,11 @@
 """Latent action quantizer: two frames -> a few discrete tokens -> the second frame from the first.
 
-B batch, H W pixels, C colours, P parts, L token positions, Z code width.
+B batch, H W pixels, C colours, P parts, L token positions, Z code width, h w patches of a tower,
+F width of its features.
 
 `NETS` are the pairs of encoder and decoder; each has
-- `encode(first, second) -> codes [B,L,Z], parts`: `parts` may be None;
+- `encode(first, second) -> codes [B,L,Z], parts`: of two frames, for "features" of what a tower
+  sees in them; `parts` may be None;
 - `decode(first, codes, parts=None) -> frame 2, guided`: `guided` is frame 2 put together by the
   encoder's parts, or None. It knows frame 2, so it only serves to train the codes.
 """
@@ -14,12 +16,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lam.models.flow_decoder import FlowDecoder
+from lam.models import action_decoder
+from lam.models.action_decoder import ActionDecoder
+from lam.models.feature_net import FeatureNet
 from lam.models.joint import Joint
 from lam.models.lapa import Lapa
 from lam.models.quantizers import FSQ, WITH_CODEBOOK, Gaussian
 
-NETS = {"joint": Joint, "lapa": Lapa}
+NETS = {"joint": Joint, "lapa": Lapa, "features": FeatureNet}
 
 
 class Pass(NamedTuple):
@@ -31,6 +35,7 @@ class Pass(NamedTuple):
     outputs: jax.Array  # float32 [B,L,Z] of the encoder, before quantisation; "vae": [B,L,2*Z]
     latents: jax.Array  # float32 [B,L,Z], what of them says the action
     flow: jax.Array | None  # float32 [B,H,W,2], (dx / W, dy / H), where there is a flow decoder
+    features: jax.Array | None  # float32 [B,h,w,F] of frame 2, where those of frame 1 are given
     action: jax.Array | None  # float32 [B,A], where there is a head for it
     quantizer_loss: jax.Array | float
 
@@ -39,7 +44,8 @@ class LAQ(nn.Module):
     """Encoder, quantiser and decoder; images are float32 [B,H,W,3] in [0,1].
 
     Attributes:
-      encoder: "joint" (default, lam/models/joint.py) or "lapa" (as published, lam/models/lapa.py).
+      encoder: "joint" (default, lam/models/joint.py), "lapa" (as published, lam/models/lapa.py) or
+        "features" (lam/models/feature_net.py), which is given features in place of frames.
       motions: displacements that the codes of "joint" say.
       quirks: of "lapa", as published weights need it.
       quantizer: see lam/models/quantizers.py.
@@ -49,6 +55,7 @@ class LAQ(nn.Module):
       shared_codebook: one codebook for all positions, as published, instead of one each.
       detach_pixels: the decoder of frame 2 learns to draw, but the codes learn nothing from it.
       flow_depth: blocks of the decoder of optical flow; 0 = there is none.
+      feature_depth: blocks of the decoder of a tower's features; 0 = there is none.
       action_dims: A of the linear head that reads the true action from the codes; 0 = none.
     """
 
@@ -70,11 +77,12 @@ class LAQ(nn.Module):
     shared_codebook: bool = False
     detach_pixels: bool = False
     flow_depth: int = 0
+    feature_depth: int = 0
     action_dims: int = 0
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
-        own = {"joint": {"motions": self.motions}, "lapa": {"quirks": self.quirks}}
+        own = {"lapa": {"quirks": self.quirks}}.get(self.encoder, {"motions": self.motions})
         self.net = NETS[self.encoder](
             num_tokens=self.num_tokens,
             code_width=self.code_width * (2 if self.quantizer == "vae" else 1),
@@ -84,7 +92,7 @@ class LAQ(nn.Module):
             heads=self.heads,
             patch=self.patch,
             dtype=self.dtype,
-            **own[self.encoder],
+            **own,
         )
         if self.quantizer == "fsq":
             self.bottleneck = FSQ(self.levels)
@@ -94,9 +102,15 @@ class LAQ(nn.Module):
             codebooks = 1 if self.shared_codebook else self.num_tokens
             kind = WITH_CODEBOOK[self.quantizer]
             self.bottleneck = kind(codebooks, self.num_codes, self.code_width, self.commitment)
+        sizes = {"width": self.width, "heads": self.heads, "dtype": self.dtype}
         if self.flow_depth:
-            self.flow_decoder = FlowDecoder(
-                self.width, self.flow_depth, self.heads, self.patch, self.dtype
+            self.flow_decoder = ActionDecoder(
+                depth=self.flow_depth, takes="pixels", gives="flow", outputs=2 * self.patch**2,
+                **sizes,
+            )  # fmt: skip
+        if self.feature_depth:
+            self.feature_decoder = ActionDecoder(
+                depth=self.feature_depth, takes="first", gives="change", **sizes
             )
         if self.action_dims:
             self.action_head = nn.Dense(self.action_dims)
@@ -124,10 +138,12 @@ class LAQ(nn.Module):
         codes_BLZ = self.codes(tokens_BL, latents_BLZ)
         return self.net.decode(first_BHWC, codes_BLZ)[0].astype(jnp.float32)
 
-    def __call__(self, first_BHWC, second_BHWC, rng=None, noise=1.0, seen=None):
+    def __call__(self, first_BHWC, second_BHWC, rng=None, noise=1.0, seen=None, features=None):
         """One pass; with `rng` as in training, the quantisation noise scaled by `noise`.
 
-        seen: the two frames as the encoder sees them, where they are not those of the decoder.
+        seen: the two frames as the encoder sees them, where they are not those of the decoder;
+          for "features" those of both.
+        features: of frame 1, float32 [B,h,w,F], where those of frame 2 are asked for.
         """
         z_BLZ, parts = self.net.encode(*(seen or (first_BHWC, second_BHWC)))
         codes_BLZ, tokens_BL, loss = self.bottleneck(z_BLZ, rng, noise)
@@ -141,7 +157,18 @@ class LAQ(nn.Module):
             tokens_BL,
             z_BLZ.astype(jnp.float32),
             self.bottleneck.latents(z_BLZ.astype(jnp.float32)),
-            self.flow_decoder(first_BHWC, codes_BLZ) if self.flow_depth else None,
+            self.share(first_BHWC, codes_BLZ) if self.flow_depth else None,
+            self.changed(features, codes_BLZ) if self.feature_depth else None,
             self.action_head(codes_BLZ.reshape(len(codes_BLZ), -1)) if self.action_dims else None,
             loss,
         )
+
+    def share(self, first_BHWC, codes_BLZ):
+        """The flow that the codes say, as a share of the frame: float32 [B,H,W,2]."""
+        return action_decoder.flow(self.flow_decoder, first_BHWC, codes_BLZ, self.patch)
+
+    def changed(self, first_BhwF, codes_BLZ):
+        """Features of frame 2 as the codes say, None where those of frame 1 are not given."""
+        if first_BhwF is None:
+            return None
+        return action_decoder.features(self.feature_decoder, first_BhwF, codes_BLZ)
