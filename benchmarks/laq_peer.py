@@ -131,14 +131,14 @@ def scores(side, config, step):
     found = dict(reconstruction.Evaluator(predict, data, BATCHES).run({}, step))
     counts_LK = codes.counts(np.concatenate(tokens), config.model.num_codes)
     figures = {
-        "parameters": side.parameters(),
         "mse": found["mse"],
         "mse_over_copy": 10 ** (-found["psnr_over_copy"] / 10),
         "delta_psnr": found["delta_psnr"],
         "codes_used": codes.usage(counts_LK).mean(),
         "perplexity": codes.perplexity(counts_LK).mean(),
     }
-    return {name: float(f"{value:.4g}") for name, value in figures.items()}
+    figures = {name: float(f"{value:.4g}") for name, value in figures.items()}
+    return {"parameters": side.parameters(), **figures}
 
 
 CASES = {"step": train_step, "quality": quality}

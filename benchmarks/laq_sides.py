@@ -1,7 +1,7 @@
 """The sides of benchmarks/laq_peer.py: LAPA's own training in torch, and ours; both take the same
 uint8 batches {"frames": [B,2,H,W,3], ...}.
 
-A side has `put(batch)`, frames as it takes them; `step(them)`, one optimizer step; `settle()`, which
+A side has `put(batch)`, frames as it takes them; `step(them)`, an optimizer step; `settle()`, which
 waits for what was started; `parameters()`, their number; and `predict(name, variables, batch)` as
 our evaluators ask it: "reconstruct" and "transfer".
 """
