@@ -36,11 +36,14 @@ FLOORS = {
     "lam.flow.columns": {"numpy", "pyarrow"},
     "lam.flow.export": ANY_LIBRARY_OF_THE_LOOP | {"lam"},
     "lam.flow": ARRAYS | {"safetensors", "cv2", "lam.models", "lam.ops", "lam.errors"},
+    "lam.tower": ARRAYS | {"lam.models", "lam.ops", "lam.errors"},
     "lam.tasks": ARRAYS | {
-        "flax", "optax", "lam.flow", "lam.models", "lam.ops", "lam.errors", "lam.registry",
+        "flax", "optax", "lam.flow", "lam.tower", "lam.models", "lam.ops", "lam.errors",
+        "lam.registry",
     },
     "lam.convert": {
-        "numpy", "jax", "safetensors", "torch", "lam.models", "lam.errors", "lam.command",
+        "numpy", "jax", "safetensors", "torch", "lam.models", "lam.tower", "lam.errors",
+        "lam.command",
     },
     "lam.evaluators": {
         "numpy", "matplotlib", "lam.ops", "lam.flow", "lam.plots", "lam.token_plots", "lam.errors",
@@ -56,6 +59,7 @@ LIGHT = (
     "lam.ops",
     "lam.models",
     "lam.flow",
+    "lam.tower",
     "lam.tasks",
     "lam.convert",
     "lam.api",

@@ -13,15 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lam.convert import files
+from lam.convert import files, table
 from lam.errors import UserError
 from lam.models import weights
 from lam.models.raft import SIZES, shapes
 
 BLOCK = r"(\w+)/layer(\d)_(\d)"
-TABLE = tuple(
-    (re.compile(ours), torchvision, princeton)
-    for ours, torchvision, princeton in (
+TABLE = table.compiled(
+    (
         (r"(\w+)/stem", r"\1.convnormrelu.0", r"\1.conv1"),
         (r"(\w+)/stem/norm", r"\1.convnormrelu.1", r"\1.norm1"),
         (rf"{BLOCK}/conv(\d)", r"\1.layer\2.\3.convnormrelu\4.0", r"\1.layer\2.\3.conv\4"),
@@ -44,10 +43,6 @@ ENCODERS = {
     "torchvision": {"feature": "feature_encoder", "context": "context_encoder"},
     "princeton": {"feature": "fnet", "context": "cnet"},
 }
-LEAVES = {
-    "kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean",
-    "var": "running_var", "count": "num_batches_tracked",
-}  # fmt: skip
 REPEATED = re.compile(r"(cnet\.layer\d\.0)\.norm[34]\.(.*)")  # is \1.downsample.1.\2
 PUBLISHED = {  # first digits of the SHA-256
     "01064c6d": "torchvision's raft_small C_T_V2, its default",
@@ -67,8 +62,7 @@ PUBLISHED = {  # first digits of the SHA-256
 def foreign_name(path, family, size):
     """Name of an array of ours ("params/context/stem/kernel") in "torchvision" or "princeton"."""
     module, leaf = path.split("/", 1)[1].rsplit("/", 1)
-    pattern, *names = next(row for row in TABLE if row[0].fullmatch(module))
-    name = pattern.fullmatch(module).expand(names[family == "princeton"])
+    name = table.rename(TABLE, module, family == "princeton")
     first, dot, rest = name.partition(".")
     if first in ENCODERS[family]:
         name = ENCODERS[family][first] + dot + rest
@@ -76,7 +70,7 @@ def foreign_name(path, family, size):
         name = f"update_block.{name}"
     if family == "princeton" and size == "small":
         name = re.sub(r"(gru\.conv[zrq])1$", r"\1", name)
-    return f"{name}.{LEAVES[leaf]}"
+    return f"{name}.{table.LEAVES[leaf]}"
 
 
 @functools.cache
@@ -120,14 +114,14 @@ def to_tree(arrays, source="the table"):
     """
     arrays = without_repeats(arrays, source)
     family, size = recognise(arrays)
-    table = expected(family, size)
-    wanted = {name: jax.ShapeDtypeStruct(s, jnp.float32) for name, (_, s) in table.items()}
+    known = expected(family, size)
+    wanted = {name: jax.ShapeDtypeStruct(s, jnp.float32) for name, (_, s) in known.items()}
     weights.check(arrays, wanted, f"{source} as raft_{size} with names of {family}")
     if family == "lam":
         return family, size, weights.nest(arrays)
     ours = {
         path: arrays[name].transpose(2, 3, 1, 0) if len(shape) == 4 else arrays[name]
-        for name, (path, shape) in table.items()
+        for name, (path, shape) in known.items()
     }
     return family, size, weights.nest(ours)
 
@@ -174,8 +168,7 @@ def convert(source, target, names="lam", dtype=""):
     arrays = files.read(source)
     known = identify(source)
     family, size, tree = to_tree(arrays, source)
-    if dtype:
-        tree = jax.tree.map(lambda x: x if x.dtype.kind == "i" else x.astype(dtype), tree)
+    tree = table.cast(tree, dtype)
     about = {"model": f"raft_{size}", "source": os.path.basename(source), "known_as": known}
     found = from_tree(tree, names, size)
     files.write(target, found, about)

@@ -11,14 +11,14 @@ from jax.sharding import PartitionSpec as P
 
 # regex on the parameter's path -> how its axes lie on the mesh axes ("data", "fsdp", "tensor")
 SHARDING = (
-    (r"(query|key|value|up)/kernel$", P("fsdp", "tensor")),
+    (r"(query|key|value|up|gate)/kernel$", P("fsdp", "tensor")),
     (r"(out|down)/kernel$", P("tensor", "fsdp")),
 )
 
 
-def norm(name, **kwargs):
+def norm(name, epsilon=1e-6, **kwargs):
     """LayerNorm in float32 whatever the compute type."""
-    return nn.LayerNorm(epsilon=1e-6, dtype=jnp.float32, name=name, **kwargs)
+    return nn.LayerNorm(epsilon=epsilon, dtype=jnp.float32, name=name, **kwargs)
 
 
 def split_heads(x_BND, heads):

@@ -1,6 +1,7 @@
 """Trees of weights as flat tables {"params/encoder/kernel": array}, their files, and what a file
 must hold."""
 
+import contextlib
 import os
 
 import jax
@@ -34,10 +35,22 @@ def nest(flat):
 
 def read(path):
     """({name: numpy array}, {text: text}) of a .safetensors file, in its order; UserError."""
+    with opened(path) as file:
+        names = file.keys()
+        return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+
+
+def read_texts(path):
+    """{text: text} of a .safetensors file, whose arrays are not read; UserError."""
+    with opened(path) as file:
+        return file.metadata() or {}
+
+
+@contextlib.contextmanager
+def opened(path):
     try:
         with safetensors.safe_open(path, "numpy") as file:
-            names = file.keys()
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+            yield file
     except (safetensors.SafetensorError, FileNotFoundError) as error:
         raise UserError(f"{path} is no .safetensors file, or it is cut off: {error}") from None
 
