@@ -19,7 +19,7 @@ def get_config(variant="tiny"):
     c.task = "laq"
     c.data.gap_seconds = 0.8  # 4 steps of the built-in set
     c.model = model()
-    c.flow, c.action, c.augment = flow(), action(), augment()
+    c.flow, c.features, c.action, c.augment = flow(), features(), action(), augment()
     c.evals = evaluators()
     VARIANTS[variant](c)
     return c
@@ -65,6 +65,18 @@ def flow():
     f.warmup = 0  # steps over which both weights grow from zero
     f.updates = 12  # of the teacher's flow
     f.chunk = 0  # pairs that the teacher sees at once, 0 = all
+    f.depth = 2  # blocks of the decoder
+    return f
+
+
+def features():
+    """A feature target: a decoder learns what a frozen tower (DINOv2, DINOv3, SigLIP) sees."""
+    f = ConfigDict()
+    f.tower = ""  # file of weights, by python -m lam.convert vit; "" = no target
+    f.weight = 1.0  # of the squared error of the features of frame 2; 0 = no decoder of them
+    f.perceptual = 0.0  # of the distance of the drawn frame 2 from the true one, in features
+    f.warmup = 0  # steps over which both weights grow from zero
+    f.size = 224  # pixels of a side that the tower sees, a multiple of its patch (14 or 16)
     f.depth = 2  # blocks of the decoder
     return f
 

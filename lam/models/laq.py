@@ -1,6 +1,7 @@
 """Latent action quantizer: two frames -> a few discrete tokens -> the second frame from the first.
 
-B batch, H W pixels, C colours, P parts, L token positions, Z code width.
+B batch, H W pixels, C colours, P parts, L token positions, Z code width, h w patches of a tower,
+F width of its features.
 
 `NETS` are the pairs of encoder and decoder; each has
 - `encode(first, second) -> codes [B,L,Z], parts`: `parts` may be None;
@@ -14,7 +15,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lam.models.flow_decoder import FlowDecoder
+from lam.models import action_decoder
+from lam.models.action_decoder import ActionDecoder
 from lam.models.joint import Joint
 from lam.models.lapa import Lapa
 from lam.models.quantizers import FSQ, WITH_CODEBOOK, Gaussian
@@ -31,6 +33,7 @@ class Pass(NamedTuple):
     outputs: jax.Array  # float32 [B,L,Z] of the encoder, before quantisation; "vae": [B,L,2*Z]
     latents: jax.Array  # float32 [B,L,Z], what of them says the action
     flow: jax.Array | None  # float32 [B,H,W,2], (dx / W, dy / H), where there is a flow decoder
+    features: jax.Array | None  # float32 [B,h,w,F] of frame 2, where those of frame 1 are given
     action: jax.Array | None  # float32 [B,A], where there is a head for it
     quantizer_loss: jax.Array | float
 
@@ -49,6 +52,7 @@ class LAQ(nn.Module):
       shared_codebook: one codebook for all positions, as published, instead of one each.
       detach_pixels: the decoder of frame 2 learns to draw, but the codes learn nothing from it.
       flow_depth: blocks of the decoder of optical flow; 0 = there is none.
+      feature_depth: blocks of the decoder of a tower's features; 0 = there is none.
       action_dims: A of the linear head that reads the true action from the codes; 0 = none.
     """
 
@@ -70,6 +74,7 @@ class LAQ(nn.Module):
     shared_codebook: bool = False
     detach_pixels: bool = False
     flow_depth: int = 0
+    feature_depth: int = 0
     action_dims: int = 0
     dtype: jnp.dtype = jnp.float32
 
@@ -94,9 +99,15 @@ class LAQ(nn.Module):
             codebooks = 1 if self.shared_codebook else self.num_tokens
             kind = WITH_CODEBOOK[self.quantizer]
             self.bottleneck = kind(codebooks, self.num_codes, self.code_width, self.commitment)
+        sizes = {"width": self.width, "heads": self.heads, "dtype": self.dtype}
         if self.flow_depth:
-            self.flow_decoder = FlowDecoder(
-                self.width, self.flow_depth, self.heads, self.patch, self.dtype
+            self.flow_decoder = ActionDecoder(
+                depth=self.flow_depth, takes="pixels", gives="flow", outputs=2 * self.patch**2,
+                **sizes,
+            )  # fmt: skip
+        if self.feature_depth:
+            self.feature_decoder = ActionDecoder(
+                depth=self.feature_depth, takes="first", gives="change", **sizes
             )
         if self.action_dims:
             self.action_head = nn.Dense(self.action_dims)
@@ -124,10 +135,11 @@ class LAQ(nn.Module):
         codes_BLZ = self.codes(tokens_BL, latents_BLZ)
         return self.net.decode(first_BHWC, codes_BLZ)[0].astype(jnp.float32)
 
-    def __call__(self, first_BHWC, second_BHWC, rng=None, noise=1.0, seen=None):
+    def __call__(self, first_BHWC, second_BHWC, rng=None, noise=1.0, seen=None, features=None):
         """One pass; with `rng` as in training, the quantisation noise scaled by `noise`.
 
         seen: the two frames as the encoder sees them, where they are not those of the decoder.
+        features: of frame 1, float32 [B,h,w,F], where those of frame 2 are asked for.
         """
         z_BLZ, parts = self.net.encode(*(seen or (first_BHWC, second_BHWC)))
         codes_BLZ, tokens_BL, loss = self.bottleneck(z_BLZ, rng, noise)
@@ -141,7 +153,18 @@ class LAQ(nn.Module):
             tokens_BL,
             z_BLZ.astype(jnp.float32),
             self.bottleneck.latents(z_BLZ.astype(jnp.float32)),
-            self.flow_decoder(first_BHWC, codes_BLZ) if self.flow_depth else None,
+            self.share(first_BHWC, codes_BLZ) if self.flow_depth else None,
+            self.changed(features, codes_BLZ) if self.feature_depth else None,
             self.action_head(codes_BLZ.reshape(len(codes_BLZ), -1)) if self.action_dims else None,
             loss,
         )
+
+    def share(self, first_BHWC, codes_BLZ):
+        """The flow that the codes say, as a share of the frame: float32 [B,H,W,2]."""
+        return action_decoder.flow(self.flow_decoder, first_BHWC, codes_BLZ, self.patch)
+
+    def changed(self, first_BhwF, codes_BLZ):
+        """Features of frame 2 as the codes say, None where those of frame 1 are not given."""
+        if first_BhwF is None:
+            return None
+        return action_decoder.features(self.feature_decoder, first_BhwF, codes_BLZ)

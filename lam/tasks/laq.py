@@ -16,7 +16,7 @@ from lam.models.laq import LAQ, NETS
 from lam.ops import fsq, motion
 from lam.ops.image import to_float
 from lam.registry import suggest
-from lam.tasks import augmentation, flow_target, supervision
+from lam.tasks import augmentation, feature_target, flow_target, supervision
 
 HEALTHY = 0.5  # share of the codes that should be alive
 NO_CHANGE = augmentation.Augmentation()
@@ -28,6 +28,7 @@ class Task:
 
     Attributes:
       target: what the flow decoder learns, None without one.
+      features: what a tower's features teach, None without one.
       action: which true actions are told, None for none.
       augment: how training pairs are changed.
       pixel_weight: of the error of frame 2.
@@ -42,6 +43,7 @@ class Task:
 
     model: LAQ
     target: flow_target.Target | None = None
+    features: feature_target.Target | None = None
     action: supervision.Supervision | None = None
     augment: augmentation.Augmentation = NO_CHANGE
     pixel_weight: float = 1.0
@@ -77,8 +79,10 @@ class Task:
         return quantizers.WITH_CODEBOOK.get(self.model.quantizer)
 
     def frozen(self):
-        """{"teacher": the flow teacher's variables} where there is a flow target."""
-        return {"teacher": self.target.read()} if self.target else {}
+        """{"teacher": the flow teacher's variables, "tower": those of the feature tower}, each
+        where there is such a target."""
+        nets = {"teacher": self.target, "tower": self.features}
+        return {name: target.read() for name, target in nets.items() if target}
 
     def init(self, rng, batch):
         """Parameters, with the codebook on the encoder outputs of `batch`, and empty counters.
@@ -97,7 +101,10 @@ class Task:
         if self.action:
             self.action.check(batch)
         init_rng, code_rng = jax.random.split(rng)
-        params = self.model.init(init_rng, first, second)["params"]
+        features = None
+        if self.model.feature_depth:
+            features = jnp.zeros((len(first), *self.features.shape()))
+        params = self.model.init(init_rng, first, second, features=features)["params"]
         if self.start:
             params = laq_weights.begin(self.start, self.model, params)
         extra = {"steps": jnp.zeros((), jnp.int32)}
@@ -118,7 +125,10 @@ class Task:
         (first, second), seen = self.augment(*split(batch), jax.random.fold_in(rng, 1))
         noise = jnp.minimum(1.0, extra["steps"] / max(self.noise_warmup, 1))
         noise = noise if self.noise_warmup else 1.0
-        out = self.model.apply({"params": params}, first, second, rng, noise, seen)
+        features = None, None
+        if self.features:
+            features = self.features.pair(frozen["tower"], first, second)
+        out = self.model.apply({"params": params}, first, second, rng, noise, seen, features[0])
         mse = jnp.mean((out.recon - second) ** 2)
         copy_mse = jnp.maximum(jnp.mean((first - second) ** 2), 1e-8)
         metrics = {"mse": mse, "mse_over_copy": mse / copy_mse}
@@ -131,6 +141,9 @@ class Task:
             flow = self.target.flow(frozen["teacher"], first, second)
             flow_loss, flow_metrics = self.target.loss(out.flow, flow, extra["steps"])
             loss, metrics = loss + flow_loss, metrics | flow_metrics
+        if self.features:
+            found = self.features.loss(frozen["tower"], out, features, extra["steps"])
+            loss, metrics = loss + found[0], metrics | found[1]
         if self.action:
             action_loss, action_metrics = self.action.loss(out.action, batch)
             loss, metrics = loss + action_loss, metrics | action_metrics
@@ -252,8 +265,9 @@ def given(batch):
 
 def make(config: Mapping) -> Task:
     """The task of a config; UserError. "model" has the fields of LAQ and of Task side by side,
-    "flow" those of `flow_target.Target`, and the decoder's depth, "action" those of `Supervision`,
-    "augment" those of `Augmentation`."""
+    "flow" those of `flow_target.Target` and the decoder's depth, "features" those of
+    `feature_target.Target` and a depth, "action" those of `Supervision`, "augment" those of
+    `Augmentation`."""
     model = config["model"]
     if model["encoder"] not in NETS:
         raise UserError(f"No model.encoder '{model['encoder']}'.{suggest(model['encoder'], NETS)}")
@@ -265,17 +279,21 @@ def make(config: Mapping) -> Task:
     check_quirks(model)
     section = config["flow"]
     parts = {"target": flow_target.make(section), "action": supervision.make(config["action"])}
+    dtype = jnp.dtype(model.get("dtype", "float32"))
+    parts["features"] = feature_target.make(config["features"], dtype)
     parts["augment"] = augmentation.make(config["augment"])
     model = {**model, **quantizer_fields(model)}
     own = {field.name for field in dataclasses.fields(Task)} - {"model", *parts}
     fields = {key: value for key, value in model.items() if key not in own}
-    fields["dtype"] = jnp.dtype(fields.get("dtype", "float32"))
+    fields["dtype"] = dtype
     fields["flow_depth"] = section["depth"] if parts["target"] else 0
+    predicts = parts["features"] and parts["features"].weight
+    fields["feature_depth"] = config["features"]["depth"] if predicts else 0
     pixels_teach = not model["detach_pixels"] and model["pixel_weight"] + model["guided_weight"]
-    if not (pixels_teach or parts["target"] or parts["action"]):
+    if not (pixels_teach or parts["target"] or predicts or parts["action"]):
         raise UserError(
-            "nothing would teach the codes: set config.flow.teacher or config.action.weight, or "
-            "config.model.detach_pixels=False and pixel_weight above 0"
+            "nothing would teach the codes: set config.flow.teacher, config.features.tower or "
+            "config.action.weight, or config.model.detach_pixels=False and pixel_weight above 0"
         )
     fields["action_dims"] = len(parts["action"].dims) if parts["action"] else 0
     return Task(LAQ(**fields), **parts, **{key: model[key] for key in own if key in model})
