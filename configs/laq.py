@@ -27,7 +27,7 @@ def get_config(variant="tiny"):
 
 def model():
     m = ConfigDict()
-    m.encoder = "joint"  # or "lapa"
+    m.encoder = "joint"  # or "lapa", or "features", which sees by the tower of config.features
     m.quirks = False  # of "lapa", as published weights need it: lam/models/lapa.py
     m.start = ""  # weights to begin with, a file as lam.convert laq writes it; "" = random ones
     m.num_tokens = 4  # L, tokens of one latent action

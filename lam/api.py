@@ -31,7 +31,8 @@ class LatentActions:
 
     def __init__(self, task, params, step, image_size, batch_size=64):
         self.task, self.step, self.image_size = task, step, image_size
-        self.variables = {"params": params, "frozen": {}, "extra": {}}
+        frozen = jax.tree.map(jnp.asarray, task.needed())
+        self.variables = {"params": params, "frozen": frozen, "extra": {}}
         self.num_tokens, self.num_codes = task.num_tokens, task.num_codes
         self.batch_size = batch_size
         self._jitted = {name: jax.jit(fn) for name, fn in task.predict.items()}

@@ -11,6 +11,7 @@ n-th shard, and what was interrupted goes on with the first shard that is missin
 N pairs, L token positions, Z width of a code.
 """
 
+import functools
 import hashlib
 import json
 import math
@@ -112,8 +113,9 @@ class Predict:
         if self._name not in self._task.predict:
             raise UserError(f"a run of the task '{config.task}' says no {self._name}")
         mesh = sharding.make_mesh({"data": -1, "fsdp": 1, "tensor": 1})
-        params = sharding.place(jax.device_get(params), mesh, self._task.sharding)
-        self._variables = {"params": params, "frozen": {}, "extra": {}}
+        place = functools.partial(sharding.place, mesh=mesh, rules=self._task.sharding)
+        params, frozen = place(jax.device_get(params)), place(self._task.needed())
+        self._variables = {"params": params, "frozen": frozen, "extra": {}}
         self._predict = evaluation.make_predict(self._task, mesh)
         self._peak, self._flops = metrics.peak_flops(config.peak_tflops), None
         self._rows = None

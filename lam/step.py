@@ -49,27 +49,27 @@ def micro_batches(batch, count):
     return jax.tree.map(lambda x: x.reshape(-1, count, *x.shape[1:]).swapaxes(0, 1), batch)
 
 
-def initialiser(config, task, optimizer, mesh, batch):
-    """How the run begins.
+def initialiser(config, task, optimizer, mesh, batch, frozen=None):
+    """How the run begins; batch, frozen: arrays on the mesh, or shapes where nothing is created.
 
     Returns:
       create: seed (default the run's) -> TrainState, compiled once, laid out on the mesh.
       shapes: the same as ShapeDtypeStructs with shardings.
     """
 
-    def create(rng, batch):
+    def create(rng, batch, frozen):
         init_rng, run_rng = jax.random.split(rng)
         first = jax.tree.map(lambda x: x[0], micro_batches(batch, config.grad_accum))
-        params, extra = task.init(init_rng, first)
+        params, extra = task.init(init_rng, first, frozen)
         return state_lib.create(params, extra, optimizer, run_rng, config.ema)
 
-    shapes = jax.eval_shape(create, jax.random.key(config.seed), batch)
+    shapes = jax.eval_shape(create, jax.random.key(config.seed), batch, frozen)
     shardings = sharding.tree_shardings(shapes, mesh, task.sharding)
     shapes = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
     )
     jitted = jax.jit(create, out_shardings=shardings)
-    return lambda seed=config.seed: jitted(jax.random.key(seed), batch), shapes
+    return lambda seed=config.seed: jitted(jax.random.key(seed), batch, frozen), shapes
 
 
 def compile_step(config, task, optimizer, schedule, mesh, shapes, frozen, batch):

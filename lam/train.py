@@ -73,7 +73,7 @@ def train_and_evaluate(config, folder, mode="train"):
     first = next(loader)
     batch = sharding.put_local(device_part(first), mesh)
     frozen = sharding.place(task.frozen(), mesh, task.sharding)
-    create, shapes = step.initialiser(config, task, optimizer, mesh, batch)
+    create, shapes = step.initialiser(config, task, optimizer, mesh, batch, frozen)
     evaluators = evaluation.build(config, task, mesh, first, create)
     workdir.check_disk(folder, shapes)
 

@@ -1,5 +1,6 @@
 """The feature target of LAQ: a decoder learns what a frozen tower sees in frame 2."""
 
+import contextlib
 import dataclasses
 
 import jax
@@ -71,36 +72,75 @@ def test_losses_against_numpy(file):
     assert loss < 1e-6
 
 
-@pytest.mark.parametrize("kind", ["predicted", "perceptual"])
+KINDS = {  # changes, metrics
+    "predicted": ({}, {"feature_loss", "feature_loss_over_copy"}),
+    "perceptual": (
+        {"features.weight": 0.0, "features.perceptual": 1.0},
+        {"perceptual", "perceptual_over_copy"},
+    ),
+    "encoder": ({"features.weight": 0.0, "model.encoder": "features"}, set()),
+}
+RECONSTRUCTION = {"evals.reconstruction.type": "reconstruction", "evals.reconstruction.batches": 1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_training_resumes_and_keeps_the_tower_out_of_the_checkpoint(tabletop, file, tmp_path, kind):
-    """Two steps and two more are four; lam.load needs no tower."""
-    weights = {"predicted": (1.0, 0.0), "perceptual": (0.0, 1.0)}[kind]
-    changes = fields(file, weight=weights[0], perceptual=weights[1])
+    """Two steps and two more are four, and evaluate; lam.load needs a tower only to see by it."""
+    changes, metrics = KINDS[kind]
+    changes = {"checkpoint_every": 2, **fields(file), **RECONSTRUCTION, **changes}
     run = lambda name, **more: train.train_and_evaluate(  # noqa: E731
-        config_of(tabletop["array_record"], total_steps=4, checkpoint_every=2, **changes, **more),
-        tmp_path / name,
+        config_of(tabletop["array_record"], total_steps=4, **changes, **more), tmp_path / name
     )
-    run("straight")
+    results = run("straight")
+    assert {"reconstruction/psnr_over_copy", "reconstruction/delta_psnr"} <= set(results)
     run("resumed", stop_at=2)
-    run("resumed")
+    assert run("resumed") == results
     whole = leaves(tmp_path / "straight", 4)
     assert_same(whole, leaves(tmp_path / "resumed", 4))
     assert any("feature_decoder" in name for name in whole) == (kind == "predicted")
     assert not any("register" in name for name in whole), "the tower's weights were saved"
-    names = {"predicted": ("feature_loss", "feature_loss_over_copy")}.get(
-        kind, ("perceptual", "perceptual_over_copy")
-    )
-    rows = lines(tmp_path / "straight")
-    assert {name for row in rows for name in row if name.startswith(("feat", "perc"))} == {*names}
-    assert all(row[name] > 0 for row in rows for name in names)
-    moved = tmp_path / "away.safetensors"
-    file.rename(moved)
-    try:
+    rows = [row for row in lines(tmp_path / "straight") if "loss" in row]
+    assert {k for row in rows for k in row if k.startswith(("feature_", "perceptual"))} == metrics
+    assert all(row[name] > 0 for row in rows for name in metrics)
+    levels = np.random.default_rng(0).integers(0, 256, (2, 2, 16, 16, 3), np.uint8)
+    with away(file) if kind != "encoder" else contextlib.nullcontext():
         laq = lam.load(tmp_path / "straight")
-        levels = np.random.default_rng(0).integers(0, 256, (2, 2, 16, 16, 3), np.uint8)
         assert laq.decode(levels[:, 0], laq.encode(levels)).shape == (2, 16, 16, 3)
+    if kind == "encoder":
+        with away(file), pytest.raises(UserError, match=r"there is no file .* of a tower"):
+            lam.load(tmp_path / "straight")
+
+
+@contextlib.contextmanager
+def away(file):
+    """The file is not there for a while."""
+    moved = file.rename(file.with_name("away.safetensors"))
+    try:
+        yield
     finally:
         moved.rename(file)
+
+
+def test_an_encoder_that_sees_by_the_tower(tabletop, file):
+    """Its codebook starts on its outputs, other looks to the encoder alone reach it, and every
+    parameter learns."""
+    changes = {**fields(file, weight=0.0), "model.encoder": "features", "augment.colour": 0.5}
+    config = config_of(tabletop["array_record"], **changes, **{"augment.apart": True})
+    task = train.make_task(config)
+    frozen, frames = task.frozen(), next(train.make_loader(config))["frames"]
+    batch = {"frames": frames}
+    params, extra = jax.jit(task.init)(jax.random.key(0), batch, frozen)
+    variables = {"params": params, "frozen": frozen, "extra": {}}
+    latents = jax.jit(task.latents)(variables, batch)["latents"]
+    np.testing.assert_allclose(latents, extra["recent"], atol=1e-5)
+    swapped = jax.jit(task.latents)(variables, {"frames": frames[:, ::-1]})["latents"]
+    assert np.abs(swapped - latents).max() > 0.01
+    for _ in range(2):  # the decoder's last layer starts near zero
+        grads = jax.jit(jax.grad(task.loss, has_aux=True))(
+            params, frozen, extra, batch, jax.random.key(1)
+        )[0]
+        params = jax.tree.map(lambda p, g: p - 0.1 * g, params, grads)
+    assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(grads))
 
 
 def test_codes_learn_the_features_and_the_tower_gets_no_gradient(tabletop, file):
@@ -136,10 +176,14 @@ def test_codes_learn_the_features_and_the_tower_gets_no_gradient(tabletop, file)
         ({"weight": 0.0}, "but weight and perceptual are 0: set one"),
         ({"weight": -1.0}, "weight=-1, perceptual=0 and warmup=0 must be at least 0"),
         ({"depth": 0}, "depth=0 at least 1"),
+        ({"tower": "", "encoder": "features"}, "encoder=features sees by a tower: set config.feat"),
     ],
 )
 def test_mistakes_are_told_before_the_first_step(tabletop, file, tmp_path, change, message):
-    config = config_of(tabletop["array_record"], **fields(file, **change))
+    change, encoder = dict(change), change.get("encoder", "joint")
+    change.pop("encoder", None)
+    changes = {**fields(file, **change), "model.encoder": encoder}
+    config = config_of(tabletop["array_record"], **changes)
     with pytest.raises(UserError, match=message) as caught:
         train.train_and_evaluate(config, tmp_path / "run")
     assert "\n" not in str(caught.value)

@@ -101,7 +101,7 @@ class Line:
     def frozen(self):
         return {}
 
-    def init(self, rng, batch):
+    def init(self, rng, batch, frozen):
         params = {"a": jnp.ones(()), "b": jnp.zeros(())}
         return params, {"seen": jnp.zeros(()), "last": batch["x"]}
 

@@ -43,6 +43,29 @@ class Halve(nn.Module):
         return x_BND + position_ND.astype(self.dtype)
 
 
+def ask(encoder, x_BND):
+    """Learned queries in front of what an encoder sees, its blocks, and what the queries say.
+
+    Called within the `__call__` of an encoder with `num_tokens`, `code_width`, `width`, `depth`,
+    `heads` and `dtype`, whose parameters these become.
+
+    Returns:
+      (codes float32 [B,L,Z], patches [B,N,D] after the last norm).
+    """
+    query_LD = encoder.param(
+        "query", nn.initializers.normal(0.02), (encoder.num_tokens, encoder.width)
+    )
+    query_BLD = jnp.broadcast_to(query_LD.astype(encoder.dtype), (len(x_BND), *query_LD.shape))
+    x_BND = jnp.concatenate([query_BLD, x_BND], axis=1)
+    for i in range(encoder.depth):
+        x_BND = transformer.Block(encoder.heads, dtype=encoder.dtype, name=f"block_{i}")(x_BND)
+    query_BLD, x_BND = jnp.split(transformer.norm("norm")(x_BND), [encoder.num_tokens], axis=1)
+    shape = (encoder.num_tokens, encoder.width, encoder.code_width)
+    kernel_LDZ = encoder.param("to_code", nn.initializers.lecun_normal(batch_axis=(0,)), shape)
+    codes_BLZ = jnp.einsum("bld,ldz->blz", query_BLD, kernel_LDZ)
+    return codes_BLZ, x_BND
+
+
 class Encoder(nn.Module):
     """Two frames -> codes [B,L,Z] and the parts that the pixels of frame 2 belong to."""
 
@@ -60,15 +83,7 @@ class Encoder(nn.Module):
     def __call__(self, first_BHWC, second_BHWC):
         """Returns (codes float32 [B,L,Z], logits of the parts [B,H,W,K+1])."""
         x_BND = self.compare(first_BHWC - 0.5, second_BHWC - 0.5)
-        query_LD = self.param("query", nn.initializers.normal(0.02), (self.num_tokens, self.width))
-        query_BLD = jnp.broadcast_to(query_LD.astype(self.dtype), (len(x_BND), *query_LD.shape))
-        x_BND = jnp.concatenate([query_BLD, x_BND], axis=1)
-        for i in range(self.depth):
-            x_BND = transformer.Block(self.heads, dtype=self.dtype, name=f"block_{i}")(x_BND)
-        query_BLD, x_BND = jnp.split(transformer.norm("norm")(x_BND), [self.num_tokens], axis=1)
-        shape = (self.num_tokens, self.width, self.code_width)
-        kernel_LDZ = self.param("to_code", nn.initializers.lecun_normal(batch_axis=(0,)), shape)
-        codes_BLZ = jnp.einsum("bld,ldz->blz", query_BLD, kernel_LDZ)
+        codes_BLZ, x_BND = ask(self, x_BND)
         parts_BNP = nn.Dense(self.patch**2 * (self.motions + 1), name="parts")(x_BND)
         return codes_BLZ, unpatchify(parts_BNP, self.patch, first_BHWC.shape[1])
 

@@ -4,7 +4,8 @@ B batch, H W pixels, C colours, P parts, L token positions, Z code width, h w pa
 F width of its features.
 
 `NETS` are the pairs of encoder and decoder; each has
-- `encode(first, second) -> codes [B,L,Z], parts`: `parts` may be None;
+- `encode(first, second) -> codes [B,L,Z], parts`: of two frames, for "features" of what a tower
+  sees in them; `parts` may be None;
 - `decode(first, codes, parts=None) -> frame 2, guided`: `guided` is frame 2 put together by the
   encoder's parts, or None. It knows frame 2, so it only serves to train the codes.
 """
@@ -17,11 +18,12 @@ import jax.numpy as jnp
 
 from lam.models import action_decoder
 from lam.models.action_decoder import ActionDecoder
+from lam.models.feature_net import FeatureNet
 from lam.models.joint import Joint
 from lam.models.lapa import Lapa
 from lam.models.quantizers import FSQ, WITH_CODEBOOK, Gaussian
 
-NETS = {"joint": Joint, "lapa": Lapa}
+NETS = {"joint": Joint, "lapa": Lapa, "features": FeatureNet}
 
 
 class Pass(NamedTuple):
@@ -42,7 +44,8 @@ class LAQ(nn.Module):
     """Encoder, quantiser and decoder; images are float32 [B,H,W,3] in [0,1].
 
     Attributes:
-      encoder: "joint" (default, lam/models/joint.py) or "lapa" (as published, lam/models/lapa.py).
+      encoder: "joint" (default, lam/models/joint.py), "lapa" (as published, lam/models/lapa.py) or
+        "features" (lam/models/feature_net.py), which is given features in place of frames.
       motions: displacements that the codes of "joint" say.
       quirks: of "lapa", as published weights need it.
       quantizer: see lam/models/quantizers.py.
@@ -79,7 +82,7 @@ class LAQ(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
-        own = {"joint": {"motions": self.motions}, "lapa": {"quirks": self.quirks}}
+        own = {"lapa": {"quirks": self.quirks}}.get(self.encoder, {"motions": self.motions})
         self.net = NETS[self.encoder](
             num_tokens=self.num_tokens,
             code_width=self.code_width * (2 if self.quantizer == "vae" else 1),
@@ -89,7 +92,7 @@ class LAQ(nn.Module):
             heads=self.heads,
             patch=self.patch,
             dtype=self.dtype,
-            **own[self.encoder],
+            **own,
         )
         if self.quantizer == "fsq":
             self.bottleneck = FSQ(self.levels)
@@ -138,7 +141,8 @@ class LAQ(nn.Module):
     def __call__(self, first_BHWC, second_BHWC, rng=None, noise=1.0, seen=None, features=None):
         """One pass; with `rng` as in training, the quantisation noise scaled by `noise`.
 
-        seen: the two frames as the encoder sees them, where they are not those of the decoder.
+        seen: the two frames as the encoder sees them, where they are not those of the decoder;
+          for "features" those of both.
         features: of frame 1, float32 [B,h,w,F], where those of frame 2 are asked for.
         """
         z_BLZ, parts = self.net.encode(*(seen or (first_BHWC, second_BHWC)))

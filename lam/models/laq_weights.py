@@ -21,6 +21,7 @@ BESIDE = (
     "commitment",
     "beta",
     "flow_depth",
+    "feature_depth",
     "action_dims",
     "detach_pixels",
 )  # a start may be of another
@@ -57,7 +58,20 @@ def read(path):
 
 
 def write(path, params, model, image_size, dtype="float32", about=None):
-    """Writes what `read` reads, numbers as `dtype`; `about`: more texts."""
+    """Writes what `read` reads, numbers as `dtype`; `about`: more texts.
+
+    The decoder of a tower's features is left out: only training needs it.
+
+    Raises:
+      UserError: the encoder sees by a tower, which is a file of its own.
+    """
+    if model.encoder == "features":
+        raise UserError(
+            f"{path}: the encoder of this model sees by a feature tower, which is a file of its "
+            "own, so one file cannot hold all of it: keep the workdir"
+        )
+    model = dataclasses.replace(model, feature_depth=0)
+    params = {name: part for name, part in params.items() if name != "feature_decoder"}
     flat = weights.flatten(jax.device_get(params))
     told = json.dumps({**facts(model), "image_size": image_size})
     flat = {TOP + name: x.astype(dtype) for name, x in flat.items()}

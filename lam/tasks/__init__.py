@@ -5,8 +5,9 @@ a task reads "model" and sections of its own. `Task` is a frozen dataclass of Fl
 numbers, hashable, without arrays:
 
 - `frozen() -> tree of numpy arrays`: nets that are not trained, read from their files; {} for none.
-- `init(rng, batch) -> params, extra`: `batch` is real and on the device, the first that `loss` will
-  see (a micro-batch where gradients are accumulated); `extra` counters and other state of the task.
+- `init(rng, batch, frozen) -> params, extra`: `batch` is real and on the device, the first that
+  `loss` will see (a micro-batch where gradients are accumulated), `frozen` on the device, too;
+  `extra` counters and other state of the task.
 - `loss(params, frozen, extra, batch, rng) -> scalar, (extra, metrics)`: pure.
 - `post_step(params, extra, rng) -> params, extra`: after the update, e.g. re-seeds dead codes.
 - `health(row) -> line, warning`: two texts from the means of a window's metrics: how the model is,

@@ -98,8 +98,16 @@ class Target:
         return loss * jnp.minimum(1.0, (steps + 1) / max(self.warmup, 1)), metrics
 
 
-def make(section, dtype):
-    """The Target of `config.features`, None where it names no tower; UserError."""
+def make(section, dtype, encoder="joint"):
+    """The Target of `config.features`, None where it names no tower; UserError.
+
+    The encoder "features" needs a tower, if only to see by it.
+    """
+    if not section["tower"] and encoder == "features":
+        raise UserError(
+            "config.model.encoder=features sees by a tower: set config.features.tower to a file of "
+            "weights, which python -m lam.convert vit makes"
+        )
     if not section["tower"]:
         return None
     names = {f.name for f in dataclasses.fields(Target)} - {"dtype"}
@@ -109,9 +117,9 @@ def make(section, dtype):
             f"config.features: weight={made.weight:g}, perceptual={made.perceptual:g} and "
             f"warmup={made.warmup} must be at least 0, depth={section['depth']} at least 1"
         )
-    if not made.weight + made.perceptual:
+    if encoder != "features" and not made.weight + made.perceptual:
         raise UserError(
             "config.features names a tower, but weight and perceptual are 0: set one of them, or "
-            'config.features.tower=""'
+            'config.features.tower="", or config.model.encoder=features'
         )
     return made

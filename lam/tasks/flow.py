@@ -41,9 +41,9 @@ class Task:
         """Nothing is given: {}."""
         return {}
 
-    def init(self, rng, batch):
+    def init(self, rng, batch, frozen=None):
         """Parameters and, for the large size, the statistics of its batch norm; UserError."""
-        del batch
+        del batch, frozen
         if self.start:
             size, variables, _ = weights.read(weights.find(self.start))
             if size != self.model.size:

@@ -84,7 +84,18 @@ class Task:
         nets = {"teacher": self.target, "tower": self.features}
         return {name: target.read() for name, target in nets.items() if target}
 
-    def init(self, rng, batch):
+    def needed(self):
+        """What of `frozen` the predictions need that are not compared with a target: the tower's
+        variables where the encoder sees by it."""
+        return {"tower": self.features.read()} if self.model.encoder == "features" else {}
+
+    def seen(self, frozen, first, second):
+        """What the encoder is given: the frames, or what the tower sees in them."""
+        if self.model.encoder != "features":
+            return first, second
+        return self.features.pair(frozen["tower"], first, second)
+
+    def init(self, rng, batch, frozen=None):
         """Parameters, with the codebook on the encoder outputs of `batch`, and empty counters.
 
         Raises:
@@ -104,14 +115,15 @@ class Task:
         features = None
         if self.model.feature_depth:
             features = jnp.zeros((len(first), *self.features.shape()))
-        params = self.model.init(init_rng, first, second, features=features)["params"]
+        seen = self.seen(frozen, first, second)
+        params = self.model.init(init_rng, first, second, seen=seen, features=features)["params"]
         if self.start:
             params = laq_weights.begin(self.start, self.model, params)
         extra = {"steps": jnp.zeros((), jnp.int32)}
         if self.discrete:
             extra["usage"] = jnp.full((self.codebooks, self.num_codes), 1 / self.num_codes)
         if self.upkeep:
-            z_BLZ = self.model.apply({"params": params}, first, second, method="encode")
+            z_BLZ = self.model.apply({"params": params}, *seen, method="encode")
             if not self.start:
                 codebook = self.upkeep.begin(z_BLZ, self.codebooks, self.num_codes, code_rng)
                 params = {**params, "bottleneck": {"codebook": codebook}}
@@ -128,6 +140,8 @@ class Task:
         features = None, None
         if self.features:
             features = self.features.pair(frozen["tower"], first, second)
+        if self.model.encoder == "features":
+            seen = self.seen(frozen, *seen) if seen else features
         out = self.model.apply({"params": params}, first, second, rng, noise, seen, features[0])
         mse = jnp.mean((out.recon - second) ** 2)
         copy_mse = jnp.maximum(jnp.mean((first - second) ** 2), 1e-8)
@@ -211,18 +225,21 @@ class Task:
 
     def tokens(self, variables, batch):
         """{"tokens": int32 [B,L]}."""
-        tokens_BL = self.model.apply(weights(variables), *split(batch), method="tokens")
+        seen = self.seen(variables["frozen"], *split(batch))
+        tokens_BL = self.model.apply(weights(variables), *seen, method="tokens")
         return {"tokens": tokens_BL}
 
     def latents(self, variables, batch):
         """{"latents": float32 [B,L,Z], what says the action before it is quantised; "tokens": int32
         [B,L], where there are any}."""
-        latents = self.model.apply(weights(variables), *split(batch), method="latents")
+        seen = self.seen(variables["frozen"], *split(batch))
+        latents = self.model.apply(weights(variables), *seen, method="latents")
         return {"latents": latents, **(self.tokens(variables, batch) if self.discrete else {})}
 
     def reconstruct(self, variables, batch):
         """{"recon": float32 [B,H,W,3] in [0,1], without training noise, and as `latents` gives}."""
-        out = self.model.apply(weights(variables), *split(batch))
+        seen = self.seen(variables["frozen"], *split(batch))
+        out = self.model.apply(weights(variables), *split(batch), seen=seen)
         tokens = {"tokens": out.tokens} if self.discrete else {}
         return {"recon": jnp.clip(out.recon, 0, 1), "latents": out.latents, **tokens}
 
@@ -238,7 +255,8 @@ class Task:
         flow, found float32 [B,H,W,2]."""
         first, second = split(batch)
         flow = self.target.flow(variables["frozen"]["teacher"], first, second)
-        share = self.model.apply(weights(variables), first, second).flow
+        seen = self.seen(variables["frozen"], first, second)
+        share = self.model.apply(weights(variables), first, second, seen=seen).flow
         found = share * flow_target.frame_size(flow)
         return {"first": first, "second": second, "flow": flow, "found": found}
 
@@ -280,7 +298,7 @@ def make(config: Mapping) -> Task:
     section = config["flow"]
     parts = {"target": flow_target.make(section), "action": supervision.make(config["action"])}
     dtype = jnp.dtype(model.get("dtype", "float32"))
-    parts["features"] = feature_target.make(config["features"], dtype)
+    parts["features"] = feature_target.make(config["features"], dtype, model["encoder"])
     parts["augment"] = augmentation.make(config["augment"])
     model = {**model, **quantizer_fields(model)}
     own = {field.name for field in dataclasses.fields(Task)} - {"model", *parts}
