@@ -105,8 +105,16 @@ def test_training_resumes_and_keeps_the_tower_out_of_the_checkpoint(tabletop, fi
     levels = np.random.default_rng(0).integers(0, 256, (2, 2, 16, 16, 3), np.uint8)
     with away(file) if kind != "encoder" else contextlib.nullcontext():
         laq = lam.load(tmp_path / "straight")
-        assert laq.decode(levels[:, 0], laq.encode(levels)).shape == (2, 16, 16, 3)
+        tokens = laq.encode(levels)
+        assert laq.decode(levels[:, 0], tokens).shape == (2, 16, 16, 3)
+        if kind != "encoder":
+            laq.save(tmp_path / "laq.safetensors")
+            np.testing.assert_array_equal(
+                lam.load(tmp_path / "laq.safetensors").encode(levels), tokens
+            )
     if kind == "encoder":
+        with pytest.raises(UserError, match="one file cannot hold all of it: keep the workdir"):
+            laq.save(tmp_path / "laq.safetensors")
         with away(file), pytest.raises(UserError, match=r"there is no file .* of a tower"):
             lam.load(tmp_path / "straight")
 
