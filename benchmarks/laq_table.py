@@ -34,11 +34,14 @@ TARGETS = {  # what the codes learn from; RAFT's flow of 4 updates, as HLRP take
     "pixels+flow": {"flow.teacher": "shipped", "flow.updates": 4},
     "flow": {"flow.teacher": "shipped", "flow.updates": 4, "model.detach_pixels": True},
 }
-WITHOUT_TOKENS = {"evals.codes.type": ""}
+LEFT_OUT = {
+    f"evals.{name}.type": "" for name in ("pictures", "scatter", "scatter_state", "examples")
+}
 # of a run's numbers, how the table calls them, and digits
 METRICS = (
     ("motion/r2", "R2", 2),
     ("motion/r2_across_min", "R2 across, worst robot", 2),
+    ("motion/r2_shuffled", "R2 shuffled", 2),
     ("reconstruction/delta_psnr", "Delta-PSNR, dB", 2),
     ("codes/usage_min", "codes used, worst position", 1),
     ("codes/perplexity_min", "perplexity, worst position", 1),
@@ -54,9 +57,9 @@ def command(folder, quantizer, target, seed, options):
         "log_every": max(1, options.steps // 10),
     }
     settings |= {"checkpoint_every": max(1, options.steps // 3), "model.noise_warmup": warmup}
-    settings |= {"model.quantizer": quantizer, "evals.pictures.type": "", **TARGETS[target]}
-    if quantizer == "vae":
-        settings |= WITHOUT_TOKENS
+    settings |= {"model.quantizer": quantizer, **LEFT_OUT, **TARGETS[target]}
+    if quantizer == "vae":  # has no codes
+        settings["evals.codes.type"] = ""
     start = [sys.executable, "-m", "lam.main", f"--config=configs/laq.py:{options.variant}"]
     return [*start, f"--workdir={folder}", *(f"--config.{k}={v}" for k, v in settings.items())]
 
