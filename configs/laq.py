@@ -19,7 +19,8 @@ def get_config(variant="tiny"):
     c.task = "laq"
     c.data.gap_seconds = 0.8  # 4 steps of the built-in set
     c.model = model()
-    c.flow, c.features, c.action, c.augment = flow(), features(), action(), augment()
+    c.flow, c.features, c.latent = flow(), features(), latent()
+    c.action, c.augment = action(), augment()
     c.evals = evaluators()
     VARIANTS[variant](c)
     return c
@@ -79,6 +80,16 @@ def features():
     f.size = 224  # pixels of a side that the tower sees, a multiple of its patch (14 or 16)
     f.depth = 2  # blocks of the decoder
     return f
+
+
+def latent():
+    """A learned target: what the running average of a frame encoder sees in frame 2."""
+    t = ConfigDict()
+    t.weight = 0.0  # of the squared error of its features; 0 = no target
+    t.decay = 0.99  # share of the average that a step keeps
+    t.warmup = 0  # steps over which the weight grows from zero
+    t.depth = 1  # blocks of the encoder, and of the decoder
+    return t
 
 
 def action():

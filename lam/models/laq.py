@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from lam.models import action_decoder
 from lam.models.action_decoder import ActionDecoder
 from lam.models.feature_net import FeatureNet
+from lam.models.frame_encoder import FrameEncoder
 from lam.models.joint import Joint
 from lam.models.lapa import Lapa
 from lam.models.quantizers import FSQ, WITH_CODEBOOK, Gaussian
@@ -36,6 +37,7 @@ class Pass(NamedTuple):
     latents: jax.Array  # float32 [B,L,Z], what of them says the action
     flow: jax.Array | None  # float32 [B,H,W,2], (dx / W, dy / H), where there is a flow decoder
     features: jax.Array | None  # float32 [B,h,w,F] of frame 2, where those of frame 1 are given
+    predicted: tuple | None  # features of frames 1 and 2 by the frame encoder, the latter predicted
     action: jax.Array | None  # float32 [B,A], where there is a head for it
     quantizer_loss: jax.Array | float
 
@@ -56,6 +58,8 @@ class LAQ(nn.Module):
       detach_pixels: the decoder of frame 2 learns to draw, but the codes learn nothing from it.
       flow_depth: blocks of the decoder of optical flow; 0 = there is none.
       feature_depth: blocks of the decoder of a tower's features; 0 = there is none.
+      latent_depth: blocks of an encoder of single frames and of the decoder that predicts what it
+        sees in frame 2; 0 = there are none.
       action_dims: A of the linear head that reads the true action from the codes; 0 = none.
     """
 
@@ -78,6 +82,7 @@ class LAQ(nn.Module):
     detach_pixels: bool = False
     flow_depth: int = 0
     feature_depth: int = 0
+    latent_depth: int = 0
     action_dims: int = 0
     dtype: jnp.dtype = jnp.float32
 
@@ -111,6 +116,11 @@ class LAQ(nn.Module):
         if self.feature_depth:
             self.feature_decoder = ActionDecoder(
                 depth=self.feature_depth, takes="first", gives="change", **sizes
+            )
+        if self.latent_depth:
+            self.frame_encoder = FrameEncoder(depth=self.latent_depth, patch=self.patch, **sizes)
+            self.latent_decoder = ActionDecoder(
+                depth=self.latent_depth, takes="first", gives="change", **sizes
             )
         if self.action_dims:
             self.action_head = nn.Dense(self.action_dims)
@@ -159,6 +169,7 @@ class LAQ(nn.Module):
             self.bottleneck.latents(z_BLZ.astype(jnp.float32)),
             self.share(first_BHWC, codes_BLZ) if self.flow_depth else None,
             self.changed(features, codes_BLZ) if self.feature_depth else None,
+            self.predict(first_BHWC, codes_BLZ) if self.latent_depth else None,
             self.action_head(codes_BLZ.reshape(len(codes_BLZ), -1)) if self.action_dims else None,
             loss,
         )
@@ -172,3 +183,12 @@ class LAQ(nn.Module):
         if first_BhwF is None:
             return None
         return action_decoder.features(self.feature_decoder, first_BhwF, codes_BLZ)
+
+    def see(self, image_BHWC):
+        """Features of one frame by the frame encoder: float32 [B,h,w,D]."""
+        return self.frame_encoder(image_BHWC)
+
+    def predict(self, first_BHWC, codes_BLZ):
+        """Features of frame 1 by the frame encoder, of frame 2 as predicted: two [B,h,w,D]."""
+        first_BhwD = self.see(first_BHWC)
+        return first_BhwD, action_decoder.features(self.latent_decoder, first_BhwD, codes_BLZ)

@@ -22,9 +22,11 @@ BESIDE = (
     "beta",
     "flow_depth",
     "feature_depth",
+    "latent_depth",
     "action_dims",
     "detach_pixels",
 )  # a start may be of another
+TRAINING_ONLY = ("feature_decoder", "frame_encoder", "latent_decoder")
 TOP = "params/"
 
 
@@ -60,7 +62,7 @@ def read(path):
 def write(path, params, model, image_size, dtype="float32", about=None):
     """Writes what `read` reads, numbers as `dtype`; `about`: more texts.
 
-    The decoder of a tower's features is left out: only training needs it.
+    What only training needs is left out: the decoder of a tower's features and the learned target.
 
     Raises:
       UserError: the encoder sees by a tower, which is a file of its own.
@@ -70,8 +72,8 @@ def write(path, params, model, image_size, dtype="float32", about=None):
             f"{path}: the encoder of this model sees by a feature tower, which is a file of its "
             "own, so one file cannot hold all of it: keep the workdir"
         )
-    model = dataclasses.replace(model, feature_depth=0)
-    params = {name: part for name, part in params.items() if name != "feature_decoder"}
+    model = dataclasses.replace(model, feature_depth=0, latent_depth=0)
+    params = {name: part for name, part in params.items() if name not in TRAINING_ONLY}
     flat = weights.flatten(jax.device_get(params))
     told = json.dumps({**facts(model), "image_size": image_size})
     flat = {TOP + name: x.astype(dtype) for name, x in flat.items()}

@@ -11,12 +11,17 @@ import jax.numpy as jnp
 
 from lam.errors import UserError
 from lam.models import codebooks, laq_weights, quantizers, transformer
-from lam.models.lapa import HALF_GRIDS
-from lam.models.laq import LAQ, NETS
-from lam.ops import fsq, motion
+from lam.models.laq import LAQ
+from lam.ops import motion
 from lam.ops.image import to_float
-from lam.registry import suggest
-from lam.tasks import augmentation, feature_target, flow_target, supervision
+from lam.tasks import (
+    augmentation,
+    feature_target,
+    flow_target,
+    laq_model,
+    latent_target,
+    supervision,
+)
 
 HEALTHY = 0.5  # share of the codes that should be alive
 NO_CHANGE = augmentation.Augmentation()
@@ -29,6 +34,7 @@ class Task:
     Attributes:
       target: what the flow decoder learns, None without one.
       features: what a tower's features teach, None without one.
+      latent: features that are learned along with the actions, None without.
       action: which true actions are told, None for none.
       augment: how training pairs are changed.
       pixel_weight: of the error of frame 2.
@@ -44,6 +50,7 @@ class Task:
     model: LAQ
     target: flow_target.Target | None = None
     features: feature_target.Target | None = None
+    latent: latent_target.Target | None = None
     action: supervision.Supervision | None = None
     augment: augmentation.Augmentation = NO_CHANGE
     pixel_weight: float = 1.0
@@ -120,6 +127,8 @@ class Task:
         if self.start:
             params = laq_weights.begin(self.start, self.model, params)
         extra = {"steps": jnp.zeros((), jnp.int32)}
+        if self.latent:
+            extra["average"] = jax.tree.map(jnp.copy, params["frame_encoder"])
         if self.discrete:
             extra["usage"] = jnp.full((self.codebooks, self.num_codes), 1 / self.num_codes)
         if self.upkeep:
@@ -153,14 +162,19 @@ class Task:
             loss += self.guided_weight * metrics["guided_mse"]
         if self.target:
             flow = self.target.flow(frozen["teacher"], first, second)
-            flow_loss, flow_metrics = self.target.loss(out.flow, flow, extra["steps"])
-            loss, metrics = loss + flow_loss, metrics | flow_metrics
+            found = self.target.loss(out.flow, flow, extra["steps"])
+            loss, metrics = loss + found[0], metrics | found[1]
         if self.features:
             found = self.features.loss(frozen["tower"], out, features, extra["steps"])
             loss, metrics = loss + found[0], metrics | found[1]
+        if self.latent:
+            average = {"params": {"frame_encoder": extra["average"]}}
+            truth = self.model.apply(average, second, method="see")
+            found = self.latent.loss(*out.predicted, truth, extra["steps"])
+            loss, metrics = loss + found[0], metrics | found[1]
         if self.action:
-            action_loss, action_metrics = self.action.loss(out.action, batch)
-            loss, metrics = loss + action_loss, metrics | action_metrics
+            found = self.action.loss(out.action, batch)
+            loss, metrics = loss + found[0], metrics | found[1]
         extra, health = self.count(params, extra, out)
         return loss, (extra, metrics | health)
 
@@ -181,8 +195,11 @@ class Task:
     def post_step(self, params, extra, rng):
         """Codes follow the encoder; the dead ones are re-seeded from its last outputs."""
         steps = extra["steps"] + 1
+        extra = {**extra, "steps": steps}
+        if self.latent:
+            extra["average"] = self.latent.follow(extra["average"], params["frame_encoder"])
         if not self.upkeep:
-            return params, {**extra, "steps": steps}
+            return params, extra
         codebook_GKZ, averages = self.upkeep.move(
             params["bottleneck"]["codebook"], extra["averages"], extra["recent"], self.follow_rate
         )
@@ -191,9 +208,9 @@ class Task:
             codebook_GKZ, extra["counts"], self.reseed_threshold, extra["recent"], rng
         )
         codebook_GKZ = jnp.where(due, fresh_GKZ, codebook_GKZ)
-        new = {"steps": steps, "counts": jnp.where(due, 0.0, extra["counts"])}
-        new["averages"] = self.upkeep.restart(averages, due & dead_GK, codebook_GKZ)
-        return {**params, "bottleneck": {"codebook": codebook_GKZ}}, {**extra, **new}
+        extra["counts"] = jnp.where(due, 0.0, extra["counts"])
+        extra["averages"] = self.upkeep.restart(averages, due & dead_GK, codebook_GKZ)
+        return {**params, "bottleneck": {"codebook": codebook_GKZ}}, extra
 
     def health(self, row):
         """How many codes live, how evenly they are used; a warning when they die."""
@@ -282,66 +299,17 @@ def given(batch):
 
 
 def make(config: Mapping) -> Task:
-    """The task of a config; UserError. "model" has the fields of LAQ and of Task side by side,
-    "flow" those of `flow_target.Target` and the decoder's depth, "features" those of
-    `feature_target.Target` and a depth, "action" those of `Supervision`, "augment" those of
-    `Augmentation`."""
+    """The task of a config; UserError. "model" has the fields of LAQ and of Task side by side, each
+    of the other sections those of its part and the depth of its decoder."""
     model = config["model"]
-    if model["encoder"] not in NETS:
-        raise UserError(f"No model.encoder '{model['encoder']}'.{suggest(model['encoder'], NETS)}")
-    if model["width"] % model["heads"]:
-        raise UserError(
-            f"config.model.width={model['width']} must be a multiple of "
-            f"config.model.heads={model['heads']}"
-        )
-    check_quirks(model)
-    section = config["flow"]
-    parts = {"target": flow_target.make(section), "action": supervision.make(config["action"])}
     dtype = jnp.dtype(model.get("dtype", "float32"))
-    parts["features"] = feature_target.make(config["features"], dtype, model["encoder"])
-    parts["augment"] = augmentation.make(config["augment"])
-    model = {**model, **quantizer_fields(model)}
+    parts = {
+        "target": flow_target.make(config["flow"]),
+        "features": feature_target.make(config["features"], dtype, model["encoder"]),
+        "latent": latent_target.make(config["latent"]),
+        "action": supervision.make(config["action"]),
+        "augment": augmentation.make(config["augment"]),
+    }
     own = {field.name for field in dataclasses.fields(Task)} - {"model", *parts}
-    fields = {key: value for key, value in model.items() if key not in own}
-    fields["dtype"] = dtype
-    fields["flow_depth"] = section["depth"] if parts["target"] else 0
-    predicts = parts["features"] and parts["features"].weight
-    fields["feature_depth"] = config["features"]["depth"] if predicts else 0
-    pixels_teach = not model["detach_pixels"] and model["pixel_weight"] + model["guided_weight"]
-    if not (pixels_teach or parts["target"] or predicts or parts["action"]):
-        raise UserError(
-            "nothing would teach the codes: set config.flow.teacher, config.features.tower or "
-            "config.action.weight, or config.model.detach_pixels=False and pixel_weight above 0"
-        )
-    fields["action_dims"] = len(parts["action"].dims) if parts["action"] else 0
-    return Task(LAQ(**fields), **parts, **{key: model[key] for key in own if key in model})
-
-
-def check_quirks(model):
-    """UserError where config.model.quirks is asked of a net or of tokens that know none."""
-    if model.get("quirks") and (
-        model["encoder"] != "lapa" or model["num_tokens"] not in HALF_GRIDS
-    ):
-        raise UserError(
-            f"config.model.quirks is for config.model.encoder=lapa (now {model['encoder']}) with "
-            f"config.model.num_tokens in {', '.join(map(str, HALF_GRIDS))} "
-            f"(now {model['num_tokens']})"
-        )
-
-
-def quantizer_fields(model):
-    """The fields of LAQ that the quantizer decides; UserError where there is no such one."""
-    name = model.get("quantizer", "nsvq")
-    if name not in quantizers.NAMES:
-        raise UserError(f"No model.quantizer '{name}'.{suggest(name, quantizers.NAMES)}")
-    if name != "fsq":
-        return {"levels": ()}
-    levels = tuple(model["levels"]) or fsq.TABLE.get(model["num_codes"])
-    if not levels or min(levels) < fsq.LEAST:
-        known = ", ".join(map(str, fsq.TABLE))
-        raise UserError(
-            f"config.model.num_codes={model['num_codes']} has no levels for fsq and "
-            f"config.model.levels={tuple(model['levels'])} gives none of at least {fsq.LEAST}: "
-            f"choose one of {known}, or give levels such as (8,5,5,5)"
-        )
-    return {"levels": levels, "num_codes": fsq.size(levels), "code_width": len(levels)}
+    own = {key: model[key] for key in own if key in model}
+    return Task(laq_model.make(config, parts, dtype), **parts, **own)
