@@ -58,8 +58,6 @@ def command(folder, quantizer, target, seed, options):
     }
     settings |= {"checkpoint_every": max(1, options.steps // 3), "model.noise_warmup": warmup}
     settings |= {"model.quantizer": quantizer, **LEFT_OUT, **TARGETS[target]}
-    if quantizer == "vae":  # has no codes
-        settings["evals.codes.type"] = ""
     start = [sys.executable, "-m", "lam.main", f"--config=configs/laq.py:{options.variant}"]
     return [*start, f"--workdir={folder}", *(f"--config.{k}={v}" for k, v in settings.items())]
 

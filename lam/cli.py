@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import os
 import pathlib
 import sys
 import warnings
@@ -72,6 +73,7 @@ def show_unraisable(event):
 
 def quiet():
     """Our own messages go to the screen, the chatter of libraries does not."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before jax, which asks for more
     absl.logging.set_verbosity(absl.logging.FATAL)  # orbax logs its exceptions, then raises them
     logging.basicConfig(format="%(message)s", level=logging.WARNING, force=True)
     for ours in ("lam", "input_pipeline"):

@@ -11,7 +11,6 @@ import numpy as np
 import input_pipeline
 from input_pipeline.batch import device_part
 from lam import plots, progress, registry, sharding
-from lam.errors import UserError
 from lam.evaluators import in_bucket
 from lam.workdir import write_whole
 
@@ -21,7 +20,8 @@ UNTRAINED = 1000  # added to config.seed, for the parameters that are never trai
 
 
 def build(config, task, mesh, sample, create):
-    """{name: Evaluator} of `config.evals`; one whose data is missing is left out with a warning.
+    """{name: Evaluator} of `config.evals`; one that wants what data or model have not is left out
+    with a warning.
 
     Args:
       sample: a host batch: a key counts as there if any of its rows really has it.
@@ -37,16 +37,12 @@ def build(config, task, mesh, sample, create):
         if not kind:
             continue
         evaluator = registry.load("lam.evaluators", kind).Evaluator
-        unknown = [key for key in getattr(evaluator, "asks", ()) if key not in task.predict]
-        if unknown:
-            raise UserError(
-                f"config.evals.{name}.type={kind} wants predictions {', '.join(unknown)}, this "
-                f'{config.task} has {", ".join(task.predict)}; set the type to "" to leave it out'
-            )
         needs = evaluator.needs(**options) if callable(evaluator.needs) else evaluator.needs
-        missing = [key for key in needs if not has(sample, key)]
+        missing = [f"the data has no {key}" for key in needs if not has(sample, key)]
+        asks = getattr(evaluator, "asks", ())
+        missing += [f"the model says no {key}" for key in asks if key not in task.predict]
         if missing:
-            log.warning("evals.%s is left out: the data has no %s", name, ", ".join(missing))
+            log.warning("evals.%s is left out: %s", name, ", ".join(missing))
             continue
         more = {"untrained": untrained} if getattr(evaluator, "baseline", False) else {}
         own = in_bucket(data, bucket, f"config.evals.{name}.bucket={bucket}") if bucket else data

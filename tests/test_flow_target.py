@@ -124,10 +124,6 @@ def test_codes_get_a_gradient_from_the_flow_and_the_teacher_gets_none(tabletop, 
         ({"flow.weight": -1.0}, "weight=-1 and summary_weight=1 at least 0"),
         ({"flow.weight": 0.0, "flow.summary_weight": 0.0}, "weight and summary_weight are 0"),
         ({"flow.chunk": 3}, "chunk=3 must divide the batch of 8 pairs"),
-        (
-            {"flow.teacher": "", "evals.flow.type": "endpoint"},
-            "evals.flow.type=endpoint wants predictions errors, flow, this laq has latents",
-        ),
     ],
 )
 def test_mistakes_are_told_before_the_first_step(tabletop, teacher, tmp_path, change, message):

@@ -3,7 +3,7 @@
 An evaluator is a class `Evaluator` with
 - `needs`: names of batch keys the data must really have, checked before step 0, or a function from
   its config entry to them; where it is missing, the evaluator is left out with a warning;
-- `asks`: the predictions it wants of the task; one that the task has not is an error;
+- `asks`: the predictions it wants of the task; without one of them it is left out likewise;
 - `baseline = True` where it compares with an untrained model, see below;
 - `split` and `seed` of the set it looks at; an empty split fails before step 0, too;
 - `__init__(self, predict, data, **config)`, the rest of its config entry as keywords;

@@ -11,10 +11,9 @@ from lam.ops import image
 
 
 class Evaluator:
-    """Yields two Figures of samples drawn by (seed, step)
+    """Yields two Figures of samples drawn by (seed, step), of the domains in turn
     reconstruction  rows of frame 1, frame 2, reconstruction, absolute error
-    transfer        the tokens of the row's pair decoded from the column's first frame; rows and
-                    columns go through the domains in turn
+    transfer        the tokens of the row's pair decoded from the column's first frame
 
     Config: samples (rows of the first), grid (rows and columns of the second), batches (to draw
     from), split, seed.
@@ -33,9 +32,8 @@ class Evaluator:
             size = len(batch["frames"])
             drawn.append(take(batch, rng.permutation(size)[:most]))
         pool = concatenate(drawn)
-        order = rng.permutation(len(pool["frames"]))
+        order = in_turn(pool["domain"].astype(str), rng.permutation(len(pool["frames"])))
         yield "reconstruction", self._reconstruction(variables, pool, order, size, step)
-        order = in_turn(pool["domain"].astype(str), order)
         yield "transfer", self._transfer(variables, pool, order, size, step)
 
     def _reconstruction(self, variables, pool, order, size, step):
