@@ -62,23 +62,24 @@ def command(folder, quantizer, target, seed, options):
     return [*start, f"--workdir={folder}", *(f"--config.{k}={v}" for k, v in settings.items())]
 
 
-def run(cell, cores, options):
-    """Runs or resumes one cell on a free core: {"quantizer", "target", "seed", metric: value}."""
+def pin(cores):
+    """Keeps this thread, and so the processes that it starts, on a core of its own."""
+    if not cores.empty():
+        os.sched_setaffinity(0, {cores.get()})
+
+
+def run(cell, options):
+    """Runs or resumes one cell: {"quantizer", "target", "seed", "steps", metric: value}."""
     name = "-".join(map(str, cell))
-    core = cores.get()
-    try:
-        log = options.out / f"{name}.log"
-        with open(log, "a") as screen:
-            done = subprocess.run(
-                command(options.out / name, *cell, options),
-                cwd=ROOT,
-                env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(options.out / "cache")},
-                preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
-                stdout=screen,
-                stderr=screen,
-            )
-    finally:
-        cores.put(core)
+    log = options.out / f"{name}.log"
+    with open(log, "a") as screen:
+        done = subprocess.run(
+            command(options.out / name, *cell, options),
+            cwd=ROOT,
+            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(options.out / "cache")},
+            stdout=screen,
+            stderr=screen,
+        )
     if done.returncode:
         raise RuntimeError(f"{name}: exit {done.returncode}, see {log}")
     row = dict(zip(("quantizer", "target", "seed"), cell, strict=True)) | {"steps": options.steps}
@@ -177,7 +178,7 @@ def main():
     cores = queue.Queue()
     usable = sorted(os.sched_getaffinity(0))
     jobs = len(usable) if options.jobs is None else options.jobs
-    for core in usable[:jobs] or [None]:
+    for core in usable[:jobs]:
         cores.put(core)
     path = options.out / "table.csv"
     rows = {key(row): row for row in read(path)}
@@ -189,8 +190,8 @@ def main():
     ]
     left = [cell for cell in wanted if (*cell, options.steps) not in rows]
     shown = progress.Steps(len(left), 0, "runs")
-    with concurrent.futures.ThreadPoolExecutor(max(jobs, 1)) as pool:
-        started = [pool.submit(run, cell, cores, options) for cell in left]
+    with concurrent.futures.ThreadPoolExecutor(max(jobs, 1), "run", pin, (cores,)) as pool:
+        started = [pool.submit(run, cell, options) for cell in left]
         for count, future in enumerate(concurrent.futures.as_completed(started), 1):
             row = future.result()
             rows[key(row)] = row
