@@ -189,14 +189,19 @@ def main():
         for quantizer in options.quantizers
     ]
     left = [cell for cell in wanted if (*cell, options.steps) not in rows]
-    shown = progress.Steps(len(left), 0, "runs")
+    shown, failed = progress.Steps(len(left), 0, "runs"), []
     with concurrent.futures.ThreadPoolExecutor(max(jobs, 1), "run", pin, (cores,)) as pool:
         started = [pool.submit(run, cell, options) for cell in left]
         for count, future in enumerate(concurrent.futures.as_completed(started), 1):
+            shown.update(count)
+            if future.exception():
+                failed.append(str(future.exception()))
+                continue
             row = future.result()
             rows[key(row)] = row
             write(path, list(rows.values()))
-            shown.update(count)
+    if failed:
+        sys.exit("\n".join(failed))
     print(table([rows[(*cell, options.steps)] for cell in wanted]))
 
 

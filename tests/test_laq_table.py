@@ -54,7 +54,7 @@ def test_mean_and_interval_by_hand(lib):
 def test_runs_are_done_once_and_go_on_after_a_failure(call, lib, tmp_path):
     assert "| nsvq | pixels | 2 | 0.15 ± 0.64 | none |" in call("--seeds=0,1", "--quantizers=nsvq")
     call.values["vq", 2] = 99
-    with pytest.raises(RuntimeError, match="vq-pixels-2: exit 1, see"):
+    with pytest.raises(SystemExit, match="vq-pixels-2: exit 1, see"):
         call("--seeds=2", "--quantizers=nsvq,vq")
     rows = lib.read(tmp_path / "out" / "table.csv")
     assert {lib.key(row) for row in rows} == {("nsvq", "pixels", seed, 3) for seed in range(3)}
