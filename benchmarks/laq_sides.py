@@ -3,7 +3,8 @@ uint8 batches {"frames": [B,2,H,W,3], ...}.
 
 A side has `put(batch)`, frames as it takes them; `step(them)`, an optimizer step; `settle()`, which
 waits for what was started; `parameters()`, their number; and `predict(name, variables, batch)` as
-our evaluators ask it: "reconstruct" and "transfer".
+our evaluators ask it: "reconstruct" and "transfer". The latents that LAPA's side gives and takes
+are its tokens, as its code tells no others.
 """
 
 import contextlib
@@ -63,11 +64,11 @@ class Lapa:
         video = self.put(batch)
         given = {}
         if name == "transfer":
-            given["user_action_token_num"] = np.asarray(batch["tokens"]).ravel().tolist()
+            given["user_action_token_num"] = np.asarray(batch["latents"]).ravel().tolist()
         with torch.inference_mode():
             recon = self.net.inference(video, **given).clamp(0, 1).permute(0, 2, 3, 1)
-            tokens = self.net.inference(video, return_only_codebook_ids=True)
-        return {"recon": recon.cpu().numpy(), "tokens": tokens.cpu().numpy()}
+            tokens = self.net.inference(video, return_only_codebook_ids=True).cpu().numpy()
+        return {"recon": recon.cpu().numpy(), "tokens": tokens, "latents": tokens}
 
 
 class Ours:
@@ -98,6 +99,6 @@ class Ours:
 
     def predict(self, name, variables, batch):
         del variables
-        rows = {key: batch[key] for key in ("frames", "tokens") if key in batch}
+        rows = {key: batch[key] for key in ("frames", "latents") if key in batch}
         found = self.predictions[name](state_lib.variables(self.state, {}), rows)
         return jax.device_get(found)

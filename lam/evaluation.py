@@ -25,7 +25,8 @@ def build(config, task, mesh, sample, create):
 
     Args:
       sample: a host batch: a key counts as there if any of its rows really has it.
-      create: see `lam.step.initialiser`; called when an evaluator wants an untrained model.
+      create: see `lam.step.initialiser`, of random weights; called when an evaluator wants an
+        untrained model.
     """
     predict = make_predict(task, mesh)
     data = make_data(config)

@@ -114,16 +114,8 @@ def displacements(targets_ND, predictions_ND, domains_N, title):
         for dim, axis in enumerate(axes):
             for number, domain in enumerate(domains):
                 here = domains_N == domain
-                axis.scatter(
-                    targets_ND[here, dim],
-                    predictions_ND[here, dim],
-                    s=9,
-                    alpha=0.6,
-                    linewidth=0,
-                    color=COLOURS[number % len(COLOURS)],
-                    marker=MARKERS[number % len(MARKERS)],
-                    label=short(domain),
-                )
+                points = targets_ND[here, dim], predictions_ND[here, dim]
+                dots(axis, points, number, short(domain))
             axis.axline((0, 0), slope=1, color="0.4", linewidth=0.7, linestyle="--")
             axis.set_xlabel(f"true displacement, dim {dim}")
             axis.spines[["top", "right"]].set_visible(False)
@@ -223,6 +215,12 @@ def grid(rows, columns, title, gap=0.08):
 def show(axis, picture, **options):
     shown = picture if picture.ndim == 2 else np.clip(picture, 0.0, 1.0)
     return axis.imshow(shown, interpolation="nearest", **options)
+
+
+def dots(axis, points, number, label):
+    """Points (x_N, y_N) in the colour and with the mark of kind `number`."""
+    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    axis.scatter(*points, s=8, alpha=0.65, linewidth=0, color=colour, marker=marker, label=label)
 
 
 def _margin(axis):

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from lam.plots import COLOURS, MARKERS, STYLE, grid, label_row, short, show
+from lam.plots import COLOURS, MARKERS, STYLE, dots, grid, label_row, short, show
 
 PANEL = 1.75  # inches
 MANY = "cividis"  # colours of what is too much for a legend
@@ -174,16 +174,7 @@ def _interval(axis, numbers, height, colour, marker, label):
 def _kinds(axis, points_N2, kinds_N):
     """Points by kind, an integer from 0; negative ones are left out."""
     for kind in np.unique(kinds_N[kinds_N >= 0]):
-        here = kinds_N == kind
-        axis.scatter(
-            *points_N2[here].T,
-            s=7,
-            alpha=0.7,
-            linewidth=0,
-            color=COLOURS[kind % len(COLOURS)],
-            marker=MARKERS[kind % len(MARKERS)],
-            label=str(kind),
-        )
+        dots(axis, points_N2[kinds_N == kind].T, kind, str(kind))
 
 
 def _legend(figure, axes, title):

@@ -1,5 +1,6 @@
 """The one training loop."""
 
+import dataclasses
 import logging
 import math
 import signal
@@ -74,7 +75,11 @@ def train_and_evaluate(config, folder, mode="train"):
     batch = sharding.put_local(device_part(first), mesh)
     frozen = sharding.place(task.frozen(), mesh, task.sharding)
     create, shapes = step.initialiser(config, task, optimizer, mesh, batch, frozen)
-    evaluators = evaluation.build(config, task, mesh, first, create)
+    blank = create
+    if task.start:  # the baseline without training has no weights of a file
+        fresh = dataclasses.replace(task, start="")
+        blank, _ = step.initialiser(config, fresh, optimizer, mesh, batch, frozen)
+    evaluators = evaluation.build(config, task, mesh, first, blank)
     workdir.check_disk(folder, shapes)
 
     with checkpoint.manager(folder, config.best_mode) as ckpts:

@@ -46,7 +46,10 @@ def test_no_change_is_no_change():
     np.testing.assert_allclose(augment.colour(frames, KEY, 0.0), frames, atol=1e-6)
     (first, second), seen = augmentation.Augmentation()(frames[:, 0], frames[:, 1], KEY)
     np.testing.assert_array_equal(first, frames[:, 0])
-    np.testing.assert_array_equal(seen[1], second)
+    np.testing.assert_array_equal(second, frames[:, 1])
+    assert seen is None
+    alike = augmentation.make({"crop": 0.8, "colour": 0.2, "apart": False})
+    assert alike(frames[:, 0], frames[:, 1], KEY)[1] is None
 
 
 @pytest.mark.parametrize("alike", [True, False])

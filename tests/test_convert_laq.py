@@ -225,6 +225,20 @@ def test_a_run_begins_with_a_file(started):
     assert 0 < max(jax.tree.leaves(moved)) < 2e-6
 
 
+def test_the_baseline_without_training_does_not_begin_with_the_file(started, monkeypatch, tmp_path):
+    """What is compared with must not know what the file knows."""
+    path, config, _ = started
+    config = config.copy_and_resolve_references()
+    config.total_steps, made = 1, []
+    monkeypatch.setattr(train.evaluation, "build", lambda *given: made.append(given[-1]) or {})
+    train.train_and_evaluate(config, tmp_path)
+    blank = made[0]().params
+    given = lam.load(path).variables["params"]
+    apart = jax.tree.map(lambda a, b: np.abs(a - b).max(), given, blank)
+    assert apart["net"]["patch_dense"]["kernel"] > 0.05
+    assert apart["bottleneck"]["codebook"] > 0.05
+
+
 def test_a_trained_model_goes_back_to_lapas_names(tmp_path, started):
     lam.load(started[2]).save(tmp_path / "a.safetensors")
     said = convert.convert(tmp_path / "a.safetensors", tmp_path / "b.npz")
@@ -280,6 +294,7 @@ def test_quirks_have_published_grids():
             "no shared_codebook=False but True, no de",
         ),
         ({"encoder": "joint", "quirks": False, "patch": 8}, "no encoder=joint but lapa, no quirks"),
+        ({"action_dims": 2}, "LAPA's module has no action_dims=2 but 0$"),
     ],
 )
 def test_models_that_lapa_cannot_hold(tmp_path, changes, message):

@@ -6,7 +6,9 @@ Weights are random, of LAPA's names and shapes; without a clone tests/test_conve
 with recorded answers.
 """
 
+import importlib
 import os
+import pathlib
 import sys
 import types
 
@@ -110,3 +112,23 @@ def test_one_training_pass_agrees(both, monkeypatch):
     scale = max(np.abs(x).max() for x in expected.values())
     for name, x in expected.items():
         np.testing.assert_allclose(found[name], x, atol=1e-5 * scale, rtol=1e-3, err_msg=name)
+
+
+def test_the_benchmark_beside_lapa_runs(tmp_path, monkeypatch):
+    """Both sides are asked and answer as our evaluators want it."""
+    monkeypatch.syspath_prepend(pathlib.Path(__file__).resolve().parents[1] / "benchmarks")
+    laq_peer = importlib.import_module("laq_peer")
+    monkeypatch.setattr(laq_peer, "BATCHES", 2)
+    options = types.SimpleNamespace(lapa=CLONE, data=str(tmp_path), steps=2, batch=8, device="cpu")
+    found = list(laq_peer.quality(options, importlib.import_module("laq_sides")))
+    assert [row["case"] for row in found] == [
+        "quality_lapa",
+        "quality_ours_lapa",
+        "quality_ours_joint",
+    ]
+    for row in found:
+        assert 1 <= row["codes_used"] <= 8
+        assert row["mse_over_copy"] > 0
+    lapa, ours, joint = (row["parameters"] for row in found)
+    assert 0 < lapa - ours < 0.001 * lapa  # what its module holds and does not use
+    assert joint < ours

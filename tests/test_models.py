@@ -37,7 +37,7 @@ def test_tokens_and_decode_agree_with_the_whole_pass(net):
 
     @jax.jit
     def apart(variables, first, second):
-        tokens = model.apply(variables, first, second, method="tokens")
+        _, tokens = model.apply(variables, first, second, method="action")
         return tokens, model.apply(variables, first, tokens, method="decode")
 
     out = whole(variables, first, second)

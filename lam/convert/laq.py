@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lam.convert import files
+from lam.convert import files, table
 from lam.errors import UserError
 from lam.models import laq_weights, weights
 from lam.models.lapa import HALF_GRIDS
@@ -37,7 +37,6 @@ MODULES = {
     "net/summary_2/Conv_0": "vq.cnn_encoder.2",
     "net/to_pixels": "to_pixels_first_frame.0",
 }
-LEAVES = {"kernel": "weight", "scale": "weight", "bias": "bias"}
 STACKS = ("enc_spatial", "enc_temporal", "dec_spatial")
 LAYERS = {  # {module: {array: the same in LAPA}}
     "PositionGenerator": {"Conv_0/kernel": "dsconv.weight", "Conv_0/bias": "dsconv.bias"},
@@ -60,7 +59,7 @@ SELF_ATTENTION = re.compile(r"\w+_transformer\.layers\.\d+\.1\.to_q\.weight")
 KERNELS = {1: (4, 4), 2: (3, 4), 4: (3, 3), 16: (3, 3), 64: None, 256: None}  # of vq.cnn_encoder.2
 NEEDED = {  # of a model that LAPA's module can hold
     "encoder": "lapa", "quirks": True, "quantizer": "nsvq", "shared_codebook": True,
-    "flow_depth": 0,
+    "flow_depth": 0, "action_dims": 0,
 }  # fmt: skip
 
 
@@ -73,7 +72,7 @@ def foreign_name(path):
         module, leaf = path.rsplit("/", 1)
         if module.endswith("/norm_out"):
             return f"{module.split('/')[1]}_transformer.norm_out.gamma"
-        return f"{MODULES[module]}.{LEAVES[leaf]}"
+        return f"{MODULES[module]}.{table.LEAVES[leaf]}"
     stack, kind, number, rest = layer.groups()
     number = int(number)
     place = {"PositionGenerator": 0, "Attention": 1, "FeedForward": 3}[kind]

@@ -54,7 +54,7 @@ def spec_of(kind, given, path):
     """The Spec of one kind with its fields complete."""
     width = given["hidden_size"]
     sizes = (width, given["num_hidden_layers"], given["num_attention_heads"])
-    family = {"d": kind[:6], "s": kind.split("_")[0]}[kind[0]]
+    family = kind.split("_")[0]
     default = "gelu_pytorch_tanh" if family.startswith("siglip") else "gelu"
     act = given.get("hidden_act", default)
     if act not in ACTIVATIONS:

@@ -71,24 +71,29 @@ class Evaluator:
         if self.untrained and not self.control:
             self.control = self._collect(self.untrained(variables))
         inputs = probing.inputs(train, test, self.control, self.seed)
-        main = inputs[next(iter(inputs))]
-        predictions_ND = self._linear(main, train["target"])
-        yield from self._in_short(inputs, train, test, predictions_ND)
-        yield from self._across(main, train, test)
-        r2 = probe.r2(test["target"], predictions_ND)
-        title = f"step {step}, R² {r2:.2f}"
+        rows, found = self._probes(inputs, train, test)
+        main = next(iter(inputs))
+        predictions_ND = found[f"action/{main}_linear"]
+        yield from self._in_short(rows, main, test, predictions_ND)
+        yield from self._across(inputs[main], train, test)
+        title = f"step {step}, R² {rows[f'action/{main}_linear'][0]:.2f}"
         yield "scatter", plots.displacements(test["target"], predictions_ND, test["domain"], title)
-        yield from self._table(inputs, train, test, step)
+        for name, (r2, *interval) in rows.items():
+            yield name, r2
+            if interval and name.split("/")[1].rsplit("_", 1)[0] in OWN:
+                yield f"{name}_low", interval[0]
+                yield f"{name}_high", interval[1]
+        yield "probes", token_plots.probes(rows, f"unseen scenes, step {step}")
 
-    def _in_short(self, inputs, train, test, predictions_ND):
-        targets_ND = test["target"]
-        yield "r2", probe.r2(targets_ND, predictions_ND)
-        for name, bound in zip(("low", "high"), self._interval(test, predictions_ND), strict=False):
+    def _in_short(self, rows, main, test, predictions_ND):
+        r2, *interval = rows[f"action/{main}_linear"]
+        yield "r2", r2
+        for name, bound in zip(("low", "high"), interval, strict=False):
             yield f"r2_{name}", bound
-        for dim, value in zip(self.dims, probe.r2_per_dim(targets_ND, predictions_ND), strict=True):
+        per_dim_D = probe.r2_per_dim(test["target"], predictions_ND)
+        for dim, value in zip(self.dims, per_dim_D, strict=True):
             yield f"r2_dim{dim}", float(value)
-        mixed_ND = self._linear(inputs["shuffled"], train["target"])
-        yield "r2_shuffled", probe.r2(targets_ND, mixed_ND)
+        yield "r2_shuffled", rows["action/shuffled_linear"][0]
 
     def _across(self, main, train, test):
         scores = {}
@@ -102,24 +107,22 @@ class Evaluator:
         if scores:
             yield "r2_across_min", min(scores.values())
 
-    def _table(self, inputs, train, test, step):
-        rows = {}
+    def _probes(self, inputs, train, test):
+        """{"<target>/<input>_<probe>": (R2, low, high) or (R2,)} and the predictions of each."""
+        rows, predictions = {}, {}
         for target, input_name, pair in probing.pairs(inputs, train, test):
             (x_train, x_test), fitted, scored = pair
-            probes = {"linear": self._linear((x_train, x_test), fitted["target"])}
+            found = {"linear": self._linear((x_train, x_test), fitted["target"])}
             held_N = probing.held_out(fitted["scene"], self.seed)
             if held_N.any():
                 network = mlp.fit(x_train, fitted["target"], held_N, seed=self.seed)
-                probes["mlp"] = mlp.apply(network, x_test)
-            for kind, found_ND in probes.items():
+                found["mlp"] = mlp.apply(network, x_test)
+            for kind, found_ND in found.items():
                 name = f"{target}/{input_name}_{kind}"
                 interval = self._interval(scored, found_ND)
                 rows[name] = probe.r2(scored["target"], found_ND), *interval
-                yield name, rows[name][0]
-                if interval and input_name in OWN:
-                    yield f"{name}_low", interval[0]
-                    yield f"{name}_high", interval[1]
-        yield "probes", token_plots.probes(rows, f"unseen scenes, step {step}")
+                predictions[name] = found_ND
+        return rows, predictions
 
     def _linear(self, features, targets_ND):
         """Predictions [N, D] for the second of the features by a probe fitted on the first."""

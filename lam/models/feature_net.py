@@ -31,18 +31,8 @@ class Encoder(nn.Module):
         return joint.ask(self, x_BND + position_ND.astype(self.dtype))[0], None
 
 
-class FeatureNet(nn.Module):
+class FeatureNet(joint.Joint):
     """`encode` takes features of the frames, `decode` frame 1 itself."""
-
-    num_tokens: int
-    code_width: int
-    width: int
-    encoder_depth: int
-    decoder_depth: int
-    heads: int
-    patch: int
-    motions: int
-    dtype: jnp.dtype
 
     def setup(self):
         sizes = {"width": self.width, "heads": self.heads, "dtype": self.dtype}

@@ -129,13 +129,11 @@ class LAQ(nn.Module):
         """What the bottleneck is given: float32 [B,L,Z], of "vae" [B,L,2*Z]."""
         return self.net.encode(first_BHWC, second_BHWC)[0].astype(jnp.float32)
 
-    def latents(self, first_BHWC, second_BHWC):
-        """Continuous codes before quantisation: float32 [B,L,Z]."""
-        return self.bottleneck.latents(self.encode(first_BHWC, second_BHWC))
-
-    def tokens(self, first_BHWC, second_BHWC):
-        """Latent action tokens: int32 [B,L] in [0, num_codes); None of a continuous bottleneck."""
-        return self.bottleneck(self.encode(first_BHWC, second_BHWC)).tokens
+    def action(self, first_BHWC, second_BHWC):
+        """(latents, what says the action before it is quantised: float32 [B,L,Z]; tokens: int32
+        [B,L] in [0, num_codes), None of a continuous bottleneck)."""
+        z_BLZ = self.encode(first_BHWC, second_BHWC)
+        return self.bottleneck.latents(z_BLZ), self.bottleneck(z_BLZ).tokens
 
     def codes(self, tokens_BL=None, latents_BLZ=None):
         """What the decoders are given for tokens or else for latents: float32 [B,L,Z]."""

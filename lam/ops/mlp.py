@@ -9,11 +9,12 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 HIDDEN = 64
-RATE = 0.01  # of Adam
-DECAY = 0.03  # of the weights, per unit of rate (AdamW)
-MOMENTS = (0.9, 0.99)
+OPTIMIZER = optax.adamw(  # decays matrices only
+    0.01, b2=0.99, weight_decay=0.03, mask=lambda tree: jax.tree.map(lambda x: x.ndim == 2, tree)
+)
 
 
 def fit(features_NF, targets_ND, held_N, steps=300, seed=0):
@@ -52,33 +53,19 @@ def _train(start_FH, x_NF, y_ND, held_N, steps):
         held = jnp.sum(square_N * held_N) / jnp.sum(held_N)
         return jnp.sum(square_N * ~held_N) / jnp.sum(~held_N), held
 
-    def step(carry, number):
-        weights, moments, best, least = carry
+    def step(carry, _):
+        weights, state, best, least = carry
         (_, held), gradients = jax.value_and_grad(errors, has_aux=True)(weights)
         better = held < least
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), weights, best)
-        powers = gradients, jax.tree.map(jnp.square, gradients)
-        moments = [
-            jax.tree.map(lambda m, g, b=b: b * m + (1 - b) * g, moment, power)
-            for b, moment, power in zip(MOMENTS, moments, powers, strict=True)
-        ]
-        mean, square = (
-            jax.tree.map(lambda m, b=b: m / (1 - b ** (number + 1)), moment)
-            for b, moment in zip(MOMENTS, moments, strict=True)
-        )
-
-        def move(weight, mean, square):
-            decay = DECAY * weight if weight.ndim == 2 else 0.0
-            return weight - RATE * (mean / (jnp.sqrt(square) + 1e-8) + decay)
-
-        weights = jax.tree.map(move, weights, mean, square)
-        return (weights, moments, best, jnp.minimum(held, least)), None
+        updates, state = OPTIMIZER.update(gradients, state, weights)
+        weights = optax.apply_updates(weights, updates)
+        return (weights, state, best, jnp.minimum(held, least)), None
 
     dims = y_ND.shape[1]
     weights = [start_FH, jnp.zeros(HIDDEN), jnp.zeros((HIDDEN, dims)), jnp.zeros(dims)]
-    zeros = jax.tree.map(jnp.zeros_like, weights)
-    carry = (weights, [zeros, zeros], weights, jnp.inf)
-    return jax.lax.scan(step, carry, jnp.arange(steps + 1))[0][2]
+    carry = (weights, OPTIMIZER.init(weights), weights, jnp.inf)
+    return jax.lax.scan(step, carry, length=steps + 1)[0][2]
 
 
 def _forward(weights, x_NF):

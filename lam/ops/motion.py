@@ -112,9 +112,9 @@ def averages(flow, weight, moving=MOVING):
     speed = length(flow)
     moves = weight * (speed > moving)
     vectors = {
-        "mean": _mean(flow, weight),
-        "weighted": _mean(flow, weight * speed),
-        "thresholded": _mean(flow, moves),
+        "mean": weighted_mean(flow, weight),
+        "weighted": weighted_mean(flow, weight * speed),
+        "thresholded": weighted_mean(flow, moves),
     }
     total, travelled = (jnp.sum(x, axis=(-2, -1)) for x in (weight, weight * speed))
     net = length(jnp.sum(flow * weight[..., None], axis=(-3, -2)))
@@ -233,6 +233,7 @@ def _everywhere(weight, flow):
     return jnp.broadcast_to(weight, flow.shape[:-1])
 
 
-def _mean(flow, weight):
+def weighted_mean(flow, weight):
+    """Mean of a flow [...,H,W,2] by weights [...,H,W]: [...,2], 0 where nothing has weight."""
     total = jnp.sum(weight, axis=(-2, -1))[..., None]
     return jnp.sum(flow * weight[..., None], axis=(-3, -2)) / jnp.where(total > 0, total, 1.0)

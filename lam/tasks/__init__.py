@@ -4,6 +4,7 @@
 a task reads "model" and sections of its own. `Task` is a frozen dataclass of Flax modules and
 numbers, hashable, without arrays:
 
+- `start`: the file of weights that `init` begins with, "" for random ones.
 - `frozen() -> tree of numpy arrays`: nets that are not trained, read from their files; {} for none.
 - `init(rng, batch, frozen) -> params, extra`: `batch` is real and on the device, the first that
   `loss` will see (a micro-batch where gradients are accumulated), `frozen` on the device, too;

@@ -28,16 +28,18 @@ class Augmentation:
     apart: bool = False
 
     def __call__(self, first, second, rng):
-        """((frame 1, frame 2), (frame 1, frame 2) for the encoder)."""
+        """((frame 1, frame 2), the same as the encoder sees them; None where it sees these)."""
         pair = jnp.stack([first, second], axis=1)
         crop_rng, colour_rng, apart_rng = jax.random.split(rng, 3)
         if self.crop < 1:
             pair = augment.crop(pair, crop_rng, self.crop)
-        seen = pair
+        seen = None
+        if self.apart:
+            apart = augment.colour(pair, apart_rng, self.colour, alike=False)
+            seen = apart[:, 0], apart[:, 1]
         if self.colour:
             pair = augment.colour(pair, colour_rng, self.colour)
-            seen = augment.colour(seen, apart_rng, self.colour, alike=False) if self.apart else pair
-        return (pair[:, 0], pair[:, 1]), (seen[:, 0], seen[:, 1])
+        return (pair[:, 0], pair[:, 1]), seen
 
 
 def make(section):

@@ -64,8 +64,9 @@ class Target:
         """
         size = frame_size(flow)
         error = jnp.mean((share - flow / size) ** 2)
-        moves = pointers(flow)
-        summary_error = jnp.mean((mean(share, moves) - mean(flow / size, moves)) ** 2)
+        weight = summary_weight(flow)
+        off_B2 = motion.weighted_mean(share - flow / size, weight)
+        summary_error = jnp.mean(off_B2**2)
         loss = self.weight * error + self.summary_weight * summary_error
         off, zero = motion.length(share * size - flow), motion.length(flow)
         over_zero = jnp.mean(off) / jnp.maximum(jnp.mean(zero), 1e-6)
@@ -74,18 +75,12 @@ class Target:
         return loss * jnp.minimum(1.0, (steps + 1) / max(self.warmup, 1)), metrics
 
 
-def pointers(flow):
-    """Weights of pixels for the summary, by the teacher's flow: its length; all equal where
-    nothing moves, so that the mean of noise is not its largest speck. [B,H,W]."""
+def summary_weight(flow):
+    """Weights of pixels in the mean of a flow: the teacher's lengths; all equal where nothing
+    moves, so that the mean of noise is not its largest speck. [B,H,W]."""
     speed = motion.length(flow)
-    moving = jnp.mean(speed > motion.MOVING, axis=(1, 2), keepdims=True) >= motion.STATIC
-    return jnp.where(moving, speed, 1.0)
-
-
-def mean(flow, weight):
-    """Weighted mean of a flow: [B,2]."""
-    total_B1 = jnp.sum(weight, axis=(1, 2))[:, None]
-    return jnp.sum(flow * weight[..., None], axis=(1, 2)) / total_B1
+    fraction_B = motion.averages(flow, jnp.ones_like(speed))[1]["moving_fraction"]
+    return jnp.where(fraction_B[:, None, None] < motion.STATIC, 1.0, speed)
 
 
 def frame_size(flow):

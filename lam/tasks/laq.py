@@ -32,7 +32,7 @@ class Task:
     """A LAQ and how its codebook is kept alive.
 
     Attributes:
-      target: what the flow decoder learns, None without one.
+      teacher: of the flow that the flow decoder learns, None without one.
       features: what a tower's features teach, None without one.
       latent: features that are learned along with the actions, None without.
       action: which true actions are told, None for none.
@@ -48,7 +48,7 @@ class Task:
     """
 
     model: LAQ
-    target: flow_target.Target | None = None
+    teacher: flow_target.Target | None = None
     features: feature_target.Target | None = None
     latent: latent_target.Target | None = None
     action: supervision.Supervision | None = None
@@ -88,8 +88,8 @@ class Task:
     def frozen(self):
         """{"teacher": the flow teacher's variables, "tower": those of the feature tower}, each
         where there is such a target."""
-        nets = {"teacher": self.target, "tower": self.features}
-        return {name: target.read() for name, target in nets.items() if target}
+        nets = {"teacher": self.teacher, "tower": self.features}
+        return {name: net.read() for name, net in nets.items() if net}
 
     def needed(self):
         """What of `frozen` the predictions need that are not compared with a target: the tower's
@@ -150,7 +150,7 @@ class Task:
         if self.features:
             features = self.features.pair(frozen["tower"], first, second)
         if self.model.encoder == "features":
-            seen = self.seen(frozen, *seen) if seen else features
+            seen = self.seen(frozen, *seen) if seen else features  # once, where they are the same
         out = self.model.apply({"params": params}, first, second, rng, noise, seen, features[0])
         mse = jnp.mean((out.recon - second) ** 2)
         copy_mse = jnp.maximum(jnp.mean((first - second) ** 2), 1e-8)
@@ -160,9 +160,9 @@ class Task:
         if out.guided is not None:
             metrics["guided_mse"] = jnp.mean((out.guided - second) ** 2)
             loss += self.guided_weight * metrics["guided_mse"]
-        if self.target:
-            flow = self.target.flow(frozen["teacher"], first, second)
-            found = self.target.loss(out.flow, flow, extra["steps"])
+        if self.teacher:
+            flow = self.teacher.flow(frozen["teacher"], first, second)
+            found = self.teacher.loss(out.flow, flow, extra["steps"])
             loss, metrics = loss + found[0], metrics | found[1]
         if self.features:
             found = self.features.loss(frozen["tower"], out, features, extra["steps"])
@@ -236,22 +236,20 @@ class Task:
         found["transfer"] = self.transfer
         if self.discrete:
             found["tokens"] = self.tokens
-        if self.target:
+        if self.teacher:
             found |= {"flow": self.flow, "errors": self.errors}
         return found
 
     def tokens(self, variables, batch):
         """{"tokens": int32 [B,L]}."""
-        seen = self.seen(variables["frozen"], *split(batch))
-        tokens_BL = self.model.apply(weights(variables), *seen, method="tokens")
-        return {"tokens": tokens_BL}
+        return {"tokens": self.latents(variables, batch)["tokens"]}
 
     def latents(self, variables, batch):
         """{"latents": float32 [B,L,Z], what says the action before it is quantised; "tokens": int32
         [B,L], where there are any}."""
         seen = self.seen(variables["frozen"], *split(batch))
-        latents = self.model.apply(weights(variables), *seen, method="latents")
-        return {"latents": latents, **(self.tokens(variables, batch) if self.discrete else {})}
+        latents_BLZ, tokens_BL = self.model.apply(weights(variables), *seen, method="action")
+        return {"latents": latents_BLZ} | ({"tokens": tokens_BL} if self.discrete else {})
 
     def reconstruct(self, variables, batch):
         """{"recon": float32 [B,H,W,3] in [0,1], without training noise, and as `latents` gives}."""
@@ -271,7 +269,7 @@ class Task:
         """Flow by the teacher and by the codes, pixels: first, second float32 [B,H,W,3] in [0,1],
         flow, found float32 [B,H,W,2]."""
         first, second = split(batch)
-        flow = self.target.flow(variables["frozen"]["teacher"], first, second)
+        flow = self.teacher.flow(variables["frozen"]["teacher"], first, second)
         seen = self.seen(variables["frozen"], first, second)
         share = self.model.apply(weights(variables), first, second, seen=seen).flow
         found = share * flow_target.frame_size(flow)
@@ -304,7 +302,7 @@ def make(config: Mapping) -> Task:
     model = config["model"]
     dtype = jnp.dtype(model.get("dtype", "float32"))
     parts = {
-        "target": flow_target.make(config["flow"]),
+        "teacher": flow_target.make(config["flow"]),
         "features": feature_target.make(config["features"], dtype, model["encoder"]),
         "latent": latent_target.make(config["latent"]),
         "action": supervision.make(config["action"]),

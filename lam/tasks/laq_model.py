@@ -31,7 +31,7 @@ def make(config, parts, dtype):
     names = {field.name for field in dataclasses.fields(LAQ)} - {"parent", "name"}
     fields = {key: value for key, value in model.items() if key in names}
     fields |= quantizer_fields(model) | {"dtype": dtype}
-    if parts["target"]:
+    if parts["teacher"]:
         fields["flow_depth"] = config["flow"]["depth"]
     if parts["features"] and parts["features"].weight:
         fields["feature_depth"] = config["features"]["depth"]
@@ -46,7 +46,7 @@ def check_teachers(model, parts):
     """UserError where no loss reaches the codes."""
     pixels = not model["detach_pixels"] and model["pixel_weight"] + model["guided_weight"]
     features = parts["features"] and parts["features"].weight
-    if not (pixels or features or parts["target"] or parts["latent"] or parts["action"]):
+    if not (pixels or features or parts["teacher"] or parts["latent"] or parts["action"]):
         raise UserError(
             "nothing would teach the codes: set config.flow.teacher, config.features.tower, "
             "config.latent.weight or config.action.weight, or config.model.detach_pixels=False and "
