@@ -3,7 +3,7 @@
 python -m lam.main --config=configs/laq.py:tiny --workdir=runs/laq
 
 Variants: `debug` (seconds, for tests), `tiny` (CPU, minutes), `small` (one GPU, an hour),
-`lapa` (the published architecture and size).
+`lapa` (the published architecture and size), `large` (the same with 1.0 billion parameters).
 """
 
 from ml_collections import ConfigDict
@@ -12,7 +12,7 @@ from configs import common
 
 
 def get_config(variant="tiny"):
-    """The config of a variant: debug, tiny, small or lapa."""
+    """The config of a variant: debug, tiny, small, lapa or large."""
     if variant not in VARIANTS:
         raise ValueError(f"no variant '{variant}' of configs/laq.py: use {', '.join(VARIANTS)}")
     c = common.get_config()
@@ -41,6 +41,8 @@ def model():
     m.heads = 3
     m.patch = 8  # pixels
     m.motions = 4  # displacements that the codes say
+    m.remat = False  # blocks are computed again for the gradient: less memory, a third more compute
+    m.scan_layers = False  # one program for all blocks: compiles far faster where they are many
     m.shared_codebook = False  # one codebook for all positions
     m.dtype = "auto"  # of the compute: float32 on CPU, bfloat16 on accelerators
     m.commitment = 0.25  # of encoder outputs to their codes, in the loss of vq, vq_ema and cosine
@@ -166,4 +168,10 @@ def lapa(c):
     c.model.update(reseed_every=100, reseed_until=5000)
 
 
-VARIANTS = {"debug": debug, "tiny": tiny, "small": small, "lapa": lapa}
+def large(c):
+    lapa(c)
+    c.model.update(width=1536, encoder_depth=11, decoder_depth=11, heads=24)
+    c.model.update(remat=True, scan_layers=True)
+
+
+VARIANTS = {"debug": debug, "tiny": tiny, "small": small, "lapa": lapa, "large": large}

@@ -62,14 +62,17 @@ def check_batch(mesh, batch_size, grad_accum):
 
 
 def spec_of(path, shape, mesh, rules):
-    """PartitionSpec of one parameter: the first rule that matches, dropping axes that don't fit."""
+    """PartitionSpec of one parameter: the first rule that matches, dropping axes that don't fit.
+
+    A spec is of the last axes: before them lies that of scanned layers, if any.
+    """
     for pattern, spec in rules:
         if re.search(pattern, path) and len(spec) <= len(shape):
             axes = [
                 axis if axis and size % mesh.shape[axis] == 0 else None
-                for axis, size in zip(spec, shape, strict=False)
+                for axis, size in zip(spec, shape[len(shape) - len(spec) :], strict=True)
             ]
-            return P(*axes)
+            return P(*[None] * (len(shape) - len(spec)), *axes)
     return P()
 
 

@@ -61,7 +61,9 @@ def test_there_and_back_is_identical(case):
     found, params = convert.to_tree({f"module.{k}": x for k, x in arrays.items()}, size)
     assert found == model
     equal(arrays, {name: np.asarray(x) for name, x in convert.from_tree(params).items()})
-    null = params["net"]["dec_spatial"]["Attention_1"]["null_kv"]  # [key or value, which, A, K]
+    null = params["net"]["dec_spatial"]["block_0"]["cross"][
+        "null_kv"
+    ]  # [key or value, which, A, K]
     theirs = arrays["dec_spatial_transformer.layers.0.2.null_kv"]  # rows key, value, key, value
     np.testing.assert_array_equal(null[1, 0, 1], theirs[1, 1])
 

@@ -38,20 +38,21 @@ MODULES = {
     "net/to_pixels": "to_pixels_first_frame.0",
 }
 STACKS = ("enc_spatial", "enc_temporal", "dec_spatial")
-LAYERS = {  # {module: {array: the same in LAPA}}
-    "PositionGenerator": {"Conv_0/kernel": "dsconv.weight", "Conv_0/bias": "dsconv.bias"},
-    "FeedForward": {
+ATTENTION = {
+    "norm/scale": "norm.gamma", "context_norm/scale": "context_norm.gamma",
+    "query/kernel": "to_q.weight", "key/kernel": "to_kv.weight", "value/kernel": "to_kv.weight",
+    "out/kernel": "to_out.weight", "null_kv": "null_kv", "q_scale": "q_scale", "k_scale": "k_scale",
+}  # fmt: skip
+LAYERS = {  # {module of a block: (its number in LAPA's, {array: the same in LAPA})}
+    "position": (0, {"Conv_0/kernel": "dsconv.weight", "Conv_0/bias": "dsconv.bias"}),
+    "self": (1, ATTENTION),
+    "cross": (2, ATTENTION),
+    "mlp": (3, {
         "norm/scale": "0.weight", "norm/bias": "0.bias", "up/kernel": "1.weight",
         "down/kernel": "4.weight",
-    },
-    "Attention": {
-        "norm/scale": "norm.gamma", "context_norm/scale": "context_norm.gamma",
-        "query/kernel": "to_q.weight", "key/kernel": "to_kv.weight",
-        "value/kernel": "to_kv.weight", "out/kernel": "to_out.weight", "null_kv": "null_kv",
-        "q_scale": "q_scale", "k_scale": "k_scale",
-    },
+    }),
 }  # fmt: skip
-LAYER = re.compile(rf"net/({'|'.join(STACKS)})/({'|'.join(LAYERS)})_(\d+)/(.+)")
+LAYER = re.compile(rf"net/({'|'.join(STACKS)})/block_(\d+)/({'|'.join(LAYERS)})/(.+)")
 TELLING = (
     "to_patch_emb_first_frame.2.weight", "spatial_rel_pos_bias.net.2.weight", "vq.codebooks"
 )  # fmt: skip
@@ -59,7 +60,7 @@ SELF_ATTENTION = re.compile(r"\w+_transformer\.layers\.\d+\.1\.to_q\.weight")
 KERNELS = {1: (4, 4), 2: (3, 4), 4: (3, 3), 16: (3, 3), 64: None, 256: None}  # of vq.cnn_encoder.2
 NEEDED = {  # of a model that LAPA's module can hold
     "encoder": "lapa", "quirks": True, "quantizer": "nsvq", "shared_codebook": True,
-    "flow_depth": 0, "action_dims": 0,
+    "flow_depth": 0, "action_dims": 0, "scan_layers": False,
 }  # fmt: skip
 
 
@@ -73,12 +74,9 @@ def foreign_name(path):
         if module.endswith("/norm_out"):
             return f"{module.split('/')[1]}_transformer.norm_out.gamma"
         return f"{MODULES[module]}.{table.LEAVES[leaf]}"
-    stack, kind, number, rest = layer.groups()
-    number = int(number)
-    place = {"PositionGenerator": 0, "Attention": 1, "FeedForward": 3}[kind]
-    if kind == "Attention" and stack == "dec_spatial":  # self- and cross-attention in turn
-        number, place = number // 2, 1 + number % 2
-    return f"{stack}_transformer.layers.{number}.{place}.{LAYERS[kind][rest]}"
+    stack, number, kind, rest = layer.groups()
+    place, arrays = LAYERS[kind]
+    return f"{stack}_transformer.layers.{number}.{place}.{arrays[rest]}"
 
 
 def to_theirs(path, x):

@@ -4,6 +4,8 @@ B batch, H W pixels, N patches, P numbers of a patch, O those that come out, h w
 positions, Z code width, D width, F width of features.
 """
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from einops import rearrange
@@ -29,6 +31,7 @@ class ActionDecoder(nn.Module):
     takes: str
     gives: str
     outputs: int = 0
+    stack: transformer.Stack = transformer.Stack()
 
     @nn.compact
     def __call__(self, seen_BNP, codes_BLZ):
@@ -39,8 +42,8 @@ class ActionDecoder(nn.Module):
         x_BND = jnp.concatenate([codes_BLD, patches_BND], axis=1)
         position_ND = self.param("position", nn.initializers.normal(0.02), x_BND.shape[1:])
         x_BND = x_BND + position_ND.astype(self.dtype)
-        for i in range(self.depth):
-            x_BND = transformer.Block(self.heads, dtype=self.dtype, name=f"block_{i}")(x_BND)
+        block = functools.partial(transformer.Block, heads=self.heads, dtype=self.dtype)
+        x_BND = self.stack(block, self.depth, x_BND)
         x_BND = transformer.norm("norm")(x_BND[:, codes_BLZ.shape[1] :])
         start, outputs = nn.initializers.normal(0.01), self.outputs or seen_BNP.shape[-1]
         return nn.Dense(outputs, kernel_init=start, name=self.gives)(x_BND).astype(jnp.float32)

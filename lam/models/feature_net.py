@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from einops import rearrange
 
 from lam.models import joint
+from lam.models.transformer import Stack
 
 
 class Encoder(nn.Module):
@@ -20,6 +21,7 @@ class Encoder(nn.Module):
     depth: int
     heads: int
     dtype: jnp.dtype
+    stack: Stack = Stack()
 
     @nn.compact
     def __call__(self, first_BhwF, second_BhwF):
@@ -35,7 +37,7 @@ class FeatureNet(joint.Joint):
     """`encode` takes features of the frames, `decode` frame 1 itself."""
 
     def setup(self):
-        sizes = {"width": self.width, "heads": self.heads, "dtype": self.dtype}
+        sizes = {name: getattr(self, name) for name in ("width", "heads", "dtype", "stack")}
         self.encode = Encoder(self.num_tokens, self.code_width, depth=self.encoder_depth, **sizes)
         self.decode = joint.Decoder(
             patch=self.patch, motions=self.motions, depth=self.decoder_depth, **sizes

@@ -3,6 +3,8 @@
 B batch, H W pixels, h w patches, N patches, D width.
 """
 
+import functools
+
 import flax.linen as nn
 import jax
 from einops import rearrange
@@ -19,6 +21,7 @@ class FrameEncoder(nn.Module):
     heads: int
     patch: int
     dtype: jax.typing.DTypeLike
+    stack: transformer.Stack = transformer.Stack()
 
     @nn.compact
     def __call__(self, image_BHWC):
@@ -28,7 +31,7 @@ class FrameEncoder(nn.Module):
         x_BND = nn.Dense(self.width, dtype=self.dtype, name="pixels")(x_BND)
         position_ND = self.param("position", nn.initializers.normal(0.02), x_BND.shape[1:])
         x_BND = x_BND + position_ND.astype(self.dtype)
-        for i in range(self.depth):
-            x_BND = transformer.Block(self.heads, dtype=self.dtype, name=f"block_{i}")(x_BND)
+        block = functools.partial(transformer.Block, heads=self.heads, dtype=self.dtype)
+        x_BND = self.stack(block, self.depth, x_BND)
         x_BND = jax.nn.standardize(x_BND.astype("float32"), axis=-1, epsilon=1e-6)
         return x_BND.reshape(*patches_BhwP.shape[:3], self.width)

@@ -47,7 +47,7 @@ def ask(encoder, x_BND):
     """Learned queries in front of what an encoder sees, its blocks, and what the queries say.
 
     Called within the `__call__` of an encoder with `num_tokens`, `code_width`, `width`, `depth`,
-    `heads` and `dtype`, whose parameters these become.
+    `heads`, `stack` and `dtype`, whose parameters these become.
 
     Returns:
       (codes float32 [B,L,Z], patches [B,N,D] after the last norm).
@@ -57,8 +57,8 @@ def ask(encoder, x_BND):
     )
     query_BLD = jnp.broadcast_to(query_LD.astype(encoder.dtype), (len(x_BND), *query_LD.shape))
     x_BND = jnp.concatenate([query_BLD, x_BND], axis=1)
-    for i in range(encoder.depth):
-        x_BND = transformer.Block(encoder.heads, dtype=encoder.dtype, name=f"block_{i}")(x_BND)
+    block = functools.partial(transformer.Block, heads=encoder.heads, dtype=encoder.dtype)
+    x_BND = encoder.stack(block, encoder.depth, x_BND)
     query_BLD, x_BND = jnp.split(transformer.norm("norm")(x_BND), [encoder.num_tokens], axis=1)
     shape = (encoder.num_tokens, encoder.width, encoder.code_width)
     kernel_LDZ = encoder.param("to_code", nn.initializers.lecun_normal(batch_axis=(0,)), shape)
@@ -77,6 +77,7 @@ class Encoder(nn.Module):
     patch: int
     motions: int
     dtype: jnp.dtype
+    stack: transformer.Stack = transformer.Stack()
     radius: int = 4  # of the comparison, in half patches
 
     @nn.compact
@@ -114,6 +115,7 @@ class Decoder(nn.Module):
     patch: int
     motions: int
     dtype: jnp.dtype
+    stack: transformer.Stack = transformer.Stack()
 
     @nn.compact
     def __call__(self, first_BHWC, codes_BLZ, parts_BHWP=None):
@@ -130,8 +132,8 @@ class Decoder(nn.Module):
             patchify(seen_BHWX, self.patch // 2)
         )
         x_BND = Halve(self.width, self.dtype, name="halve")(nn.relu(cells))
-        for i in range(self.depth):
-            x_BND = transformer.Block(self.heads, dtype=self.dtype, name=f"block_{i}")(x_BND)
+        block = functools.partial(transformer.Block, heads=self.heads, dtype=self.dtype)
+        x_BND = self.stack(block, self.depth, x_BND)
         head = nn.Dense(
             self.patch**2 * (self.motions + 1 + colours),
             kernel_init=nn.initializers.normal(0.01),
@@ -172,9 +174,11 @@ class Joint(nn.Module):
     patch: int
     motions: int
     dtype: jnp.dtype
+    stack: transformer.Stack = transformer.Stack()
 
     def setup(self):
-        sizes = {n: getattr(self, n) for n in ("width", "heads", "patch", "motions", "dtype")}
+        shared = ("width", "heads", "patch", "motions", "dtype", "stack")
+        sizes = {name: getattr(self, name) for name in shared}
         action = {n: getattr(self, n) for n in ("num_tokens", "code_width")}
         self.encode = Encoder(**sizes, **action, depth=self.encoder_depth)
         self.decode = Decoder(**sizes, depth=self.decoder_depth)

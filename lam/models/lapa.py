@@ -28,6 +28,7 @@ from einops import rearrange
 
 from lam.errors import UserError
 from lam.models.lapa_parts import Dense, PositionBias, Transformer
+from lam.models.transformer import Stack
 
 # published: num_tokens -> cells of a side of half the patch grid
 HALF_GRIDS = {1: 4, 2: 4, 4: 4, 16: 8, 64: 8, 256: 16}
@@ -44,18 +45,19 @@ class Lapa(nn.Module):
     heads: int
     patch: int
     dtype: jnp.dtype
+    stack: Stack = Stack()
     quirks: bool = False
 
     def setup(self):
-        stack = {"heads": self.heads, "dtype": self.dtype, "quirks": self.quirks}
+        sizes = {name: getattr(self, name) for name in ("heads", "dtype", "quirks", "stack")}
         self.patch_norm = nn.LayerNorm(epsilon=1e-5)
         self.patch_dense = Dense(self.width, dtype=self.dtype)
         self.embed_norm = nn.LayerNorm(epsilon=1e-5)
         self.position_bias = PositionBias(self.heads, self.width)
-        self.enc_spatial = Transformer(self.encoder_depth, over="space", **stack)
-        self.enc_temporal = Transformer(self.encoder_depth, over="time", **stack)
+        self.enc_spatial = Transformer(self.encoder_depth, over="space", **sizes)
+        self.enc_temporal = Transformer(self.encoder_depth, over="time", **sizes)
         self.project_in = Dense(self.code_width, dtype=self.dtype)
-        self.dec_spatial = Transformer(self.decoder_depth, over="space", **stack)
+        self.dec_spatial = Transformer(self.decoder_depth, over="space", **sizes)
         self.project_out = Dense(self.width, dtype=self.dtype)
         self.to_pixels = Dense(3 * self.patch**2, dtype=self.dtype)
         self.summary_1 = nn.Conv(self.code_width, (3, 3), 2, padding=1, dtype=self.dtype)

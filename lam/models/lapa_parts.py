@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
 
-from lam.models.transformer import attend, split_heads
+from lam.models.transformer import Stack, attend, split_heads
 
 HEAD_WIDTH = 64
 LOGIT_SCALE = 8.0
@@ -143,12 +143,28 @@ class FeedForward(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Blocks of position generator, self-attention, optional cross-attention and feed-forward.
+    """Blocks, and a norm.
 
     `over` is "space" or "time": the axis of x [B,T,H,W,D] along which attention runs.
     """
 
     depth: int
+    heads: int
+    over: str
+    dtype: jnp.dtype
+    quirks: bool = False
+    stack: Stack = Stack()
+
+    @nn.compact
+    def __call__(self, x_BTHWD, bias_ANN=None, context_BLD=None):
+        sizes = {name: getattr(self, name) for name in ("heads", "over", "dtype", "quirks")}
+        block = functools.partial(Block, **sizes)
+        return norm("norm_out")(self.stack(block, self.depth, x_BTHWD, bias_ANN, context_BLD))
+
+
+class Block(nn.Module):
+    """Position generator, self-attention, cross-attention if there is a context, feed-forward."""
+
     heads: int
     over: str
     dtype: jnp.dtype
@@ -159,12 +175,10 @@ class Transformer(nn.Module):
         _, t, h, w, _ = x_BTHWD.shape
         fold = {"space": "(b t) (h w) d", "time": "(b h w) t d"}[self.over]
         scrambled = self.quirks and self.over == "time"
-        for _ in range(self.depth):
-            x_BTHWD = x_BTHWD + PositionGenerator(self.dtype, scrambled)(x_BTHWD)
-            x = rearrange(x_BTHWD, f"b t h w d -> {fold}")
-            x = x + Attention(self.heads, self.dtype, self.quirks)(x, bias_ANN)
-            if context_BLD is not None:
-                x = x + Attention(self.heads, self.dtype)(x, context_BLD=context_BLD)
-            x = x + FeedForward(self.dtype)(x)
-            x_BTHWD = rearrange(x, f"{fold} -> b t h w d", t=t, h=h, w=w)
-        return norm("norm_out")(x_BTHWD)
+        x_BTHWD = x_BTHWD + PositionGenerator(self.dtype, scrambled, name="position")(x_BTHWD)
+        x = rearrange(x_BTHWD, f"b t h w d -> {fold}")
+        x = x + Attention(self.heads, self.dtype, self.quirks, name="self")(x, bias_ANN)
+        if context_BLD is not None:
+            x = x + Attention(self.heads, self.dtype, name="cross")(x, context_BLD=context_BLD)
+        x = x + FeedForward(self.dtype, name="mlp")(x)
+        return rearrange(x, f"{fold} -> b t h w d", t=t, h=h, w=w)

@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from lam.models import action_decoder
+from lam.models import action_decoder, transformer
 from lam.models.action_decoder import ActionDecoder
 from lam.models.feature_net import FeatureNet
 from lam.models.frame_encoder import FrameEncoder
@@ -60,6 +60,7 @@ class LAQ(nn.Module):
       feature_depth: blocks of the decoder of a tower's features; 0 = there is none.
       latent_depth: blocks of an encoder of single frames and of the decoder that predicts what it
         sees in frame 2; 0 = there are none.
+      remat, scan_layers: of the blocks, see `lam.models.transformer.Stack`.
       action_dims: A of the linear head that reads the true action from the codes; 0 = none.
     """
 
@@ -84,10 +85,13 @@ class LAQ(nn.Module):
     feature_depth: int = 0
     latent_depth: int = 0
     action_dims: int = 0
+    remat: bool = False
+    scan_layers: bool = False
     dtype: jnp.dtype = jnp.float32
 
     def setup(self):
         own = {"lapa": {"quirks": self.quirks}}.get(self.encoder, {"motions": self.motions})
+        stack = transformer.Stack(self.remat, self.scan_layers)
         self.net = NETS[self.encoder](
             num_tokens=self.num_tokens,
             code_width=self.code_width * (2 if self.quantizer == "vae" else 1),
@@ -97,6 +101,7 @@ class LAQ(nn.Module):
             heads=self.heads,
             patch=self.patch,
             dtype=self.dtype,
+            stack=stack,
             **own,
         )
         if self.quantizer == "fsq":
@@ -107,7 +112,8 @@ class LAQ(nn.Module):
             codebooks = 1 if self.shared_codebook else self.num_tokens
             kind = WITH_CODEBOOK[self.quantizer]
             self.bottleneck = kind(codebooks, self.num_codes, self.code_width, self.commitment)
-        sizes = {"width": self.width, "heads": self.heads, "dtype": self.dtype}
+        sizes = {name: getattr(self, name) for name in ("width", "heads", "dtype")}
+        sizes |= {"stack": stack}
         if self.flow_depth:
             self.flow_decoder = ActionDecoder(
                 depth=self.flow_depth, takes="pixels", gives="flow", outputs=2 * self.patch**2,

@@ -16,7 +16,12 @@ from lam.models import weights
 from lam.models.laq import LAQ
 
 KEY = "laq"
-RUNTIME = ("parent", "name", "dtype")  # attributes of a LAQ that do not say which one it is
+RUNTIME = (
+    "parent",
+    "name",
+    "dtype",
+    "remat",
+)  # attributes of a LAQ that do not say which one it is
 BESIDE = (
     "commitment",
     "beta",

@@ -3,6 +3,7 @@
 B batch, N tokens, M context tokens, D width, H heads, K width of a head.
 """
 
+import dataclasses
 import functools
 
 import flax.linen as nn
@@ -65,6 +66,38 @@ class MLP(nn.Module):
     def __call__(self, x_BND):
         hidden = jnp.square(nn.relu(nn.Dense(self.hidden, dtype=self.dtype, name="up")(x_BND)))
         return nn.Dense(x_BND.shape[-1], dtype=self.dtype, name="down")(hidden)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack:
+    """How blocks are put on one another: not what they compute, but what it costs.
+
+    Attributes:
+      remat: activations within a block are not kept for the gradient but computed again.
+      scan: one program for all blocks, whose parameters lie in one array with a leading axis
+        ("blocks" instead of "block_0", ...): compiles in the time of one.
+    """
+
+    remat: bool = False
+    scan: bool = False
+
+    def __call__(self, make, depth, x, *rest):
+        """x after `depth` blocks make(name=...)(x, *rest), parameters of the module that calls."""
+        if self.remat:
+            kind, options = make.func, make.keywords
+            make = functools.partial(nn.remat(kind, prevent_cse=not self.scan), **options)
+        if not self.scan:
+            for i in range(depth):
+                x = make(name=f"block_{i}")(x, *rest)
+            return x
+        step = nn.scan(
+            lambda block, x, *rest: (block(x, *rest), None),
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=nn.broadcast,
+            length=depth,
+        )
+        return step(make(name="blocks"), x, *rest)[0]
 
 
 class Block(nn.Module):
