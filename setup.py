@@ -17,7 +17,7 @@ setup(
     long_description=README.read_text() if README.exists() else "",
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
-    package_data={"lam.flow": ["*.safetensors"]},
+    package_data={"lam.flow": ["*.safetensors"], "analysis.tokens": ["page/*"]},
     packages=find_packages(include=[*NAMES, *(f"{name}.*" for name in NAMES)]),
     install_requires=[
         "jax>=0.10.2,<0.13",

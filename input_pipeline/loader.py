@@ -38,7 +38,7 @@ class Loader:
         {"backend": name, ...}, all that the order of rows depends on beside the seed; data: the
         options; counts: {name: `report.counts`}."""
         self.names = [source.name for source in sources]
-        self._sources, self._plan, self._layout, self._shards = sources, plan, layout, shards
+        self.sources, self._plan, self._layout, self._shards = sources, plan, layout, shards
         self._reader, self._data, self._counts = reader, data, counts
         self._dims = {kind: [_dims(s, kind) for s in sources] for kind in ("action", "state")}
         self._scenes = np.cumsum([0] + [len(source.groups) for source in sources])
@@ -85,7 +85,7 @@ class Loader:
         folder = sources_lib.cache(self._data)
         return {
             source.name: statistics.cached(source, source.usable("train", 0), folder)
-            for source in self._sources
+            for source in self.sources
         }
 
     def __iter__(self):
@@ -107,8 +107,8 @@ class Loader:
         """The reader's frames from batch number `_next` on."""
         reader = importlib.import_module(READERS[self._reader["backend"]])
         if self._reader["backend"] == "random":
-            return reader.batches(self._sources, self._rows, self._layout, self._next)
-        return reader.batches(self._sources, self._plan, self._layout, self._next, self._shards[0])
+            return reader.batches(self.sources, self._rows, self._layout, self._next)
+        return reader.batches(self.sources, self._plan, self._layout, self._next, self._shards[0])
 
     def _reader_state(self):
         return {} if self._reader["backend"] == "random" else self._reader
@@ -143,7 +143,7 @@ class Loader:
 
     def _fill(self, batch, mine, s, episode, times):
         """Write the rows `mine`, all of source s, but for their frames."""
-        source, table = self._sources[s], self._sources[s].table
+        source, table = self.sources[s], self.sources[s].table
         step = table.first[episode][:, None] + times
         action_dim, state_dim = self._dims["action"][s], self._dims["state"][s]
         group = source.group[episode]
@@ -156,7 +156,7 @@ class Loader:
         batch["action_mask"][mine, :action_dim] = True
         batch["state"][mine, :, :state_dim] = self._scaled(source, "state", table.state[step])
         batch["state_mask"][mine, :state_dim] = True
-        batch["domain"][mine] = [_domain(source, source.groups[g]) for g in group]
+        batch["domain"][mine] = [domain_of(source, g) for g in group]
         batch["key"][mine] = [
             f"{source.label(e)}@{t}" for e, t in zip(episode, times[:, 0], strict=True)
         ]
@@ -259,9 +259,10 @@ def _dims(source, kind):
     return getattr(source.table, kind).shape[1]
 
 
-def _domain(source, group):
-    """The robot of an episode: its set, and the first part of the scene's name if it has parts."""
-    robot, slash, _ = group.partition("/") if source.keys.scene else ("", "", "")
+def domain_of(source, group):
+    """The robot of a split group (a number): its set, and the first part of the scene's name if it
+    has parts."""
+    robot, slash, _ = source.groups[group].partition("/") if source.keys.scene else ("", "", "")
     return f"{source.name}/{robot}" if slash and robot else source.name
 
 

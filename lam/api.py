@@ -50,16 +50,24 @@ class LatentActions:
 
     def decode(self, first_NHWC, tokens_NL):
         """Frame 2 from frame 1 and tokens: uint8 [N,H,W,3], int [N,L] -> uint8 [N,H,W,3]."""
-        size = self.image_size
-        first = check("first", first_NHWC, np.uint8, ("N", size, size, 3))
-        tokens = check("tokens", tokens_NL, np.integer, (len(first), self.num_tokens))
-        if tokens.size and (tokens.min() < 0 or tokens.max() >= self.num_codes):
-            raise UserError(
-                f"tokens must lie in 0..{self.num_codes - 1}, got {tokens.min()}..{tokens.max()}"
-            )
-        batch = {"frames": first[:, None], "tokens": tokens.astype(np.int32)}
-        recon = self._predict("transfer", "recon", batch, first.shape[1:], np.float32)
+        batch = self._given(first_NHWC, tokens_NL)
+        recon = self._predict("transfer", "recon", batch, batch["frames"].shape[2:], np.float32)
         return to_uint8(recon)
+
+    def codes(self, tokens_NL):
+        """What the decoder is given for tokens: int [N,L] -> float32 [N,L,Z]."""
+        tokens = self._tokens(tokens_NL, len(tokens_NL))
+        shape = (self.num_tokens, self.task.model.code_width)
+        return self._predict("codes", "codes", {"tokens": tokens}, shape, np.float32)
+
+    def flow(self, first_NHWC, tokens_NL):
+        """The flow that the flow decoder reads from tokens: uint8 [N,H,W,3], int [N,L] -> float32
+        [N,H,W,2], pixels. UserError where the model has no flow decoder."""
+        if "decoded_flow" not in self._jitted:
+            raise UserError("this model has no flow decoder: train one with config.flow.teacher")
+        batch = self._given(first_NHWC, tokens_NL)
+        shape = (*batch["frames"].shape[2:4], 2)
+        return self._predict("decoded_flow", "flow", batch, shape, np.float32)
 
     def save(self, path):
         """Writes a .safetensors file that `lam.load` and config.model.start read; float32.
@@ -71,6 +79,20 @@ class LatentActions:
             raise UserError(f"{path}: a file of weights must end in .safetensors")
         laq_weights.write(path, self.variables["params"], self.task.model, self.image_size)
 
+    def _given(self, first_NHWC, tokens_NL):
+        """The batch of first frames and tokens; UserError unless they fit."""
+        size = self.image_size
+        first = check("first", first_NHWC, np.uint8, ("N", size, size, 3))
+        return {"frames": first[:, None], "tokens": self._tokens(tokens_NL, len(first))}
+
+    def _tokens(self, tokens_NL, count):
+        tokens = check("tokens", tokens_NL, np.integer, (count, self.num_tokens))
+        if tokens.size and (tokens.min() < 0 or tokens.max() >= self.num_codes):
+            raise UserError(
+                f"tokens must lie in 0..{self.num_codes - 1}, got {tokens.min()}..{tokens.max()}"
+            )
+        return tokens.astype(np.int32)
+
     def _pairs(self, name, frames_NTHWC, shape, dtype):
         size = self.image_size
         frames = check("frames", frames_NTHWC, np.uint8, ("N", 2, size, size, 3))
@@ -78,7 +100,7 @@ class LatentActions:
 
     def _predict(self, name, key, batch, shape, dtype):
         """Runs a prediction in batches of one compiled size, the last one padded."""
-        total = len(batch["frames"])
+        total = len(batch.get("frames", batch.get("tokens")))
         out = np.zeros((total, *shape), dtype)
         for begin in range(0, total, self.batch_size):
             index = np.minimum(np.arange(begin, begin + self.batch_size), total - 1)

@@ -42,10 +42,10 @@ def find_configs(argv):
     return found
 
 
-def parse(argv):
-    """Parses the flags; UserError, in one line, for anything wrong with them."""
+def parse(argv, known=flags.FLAGS):
+    """Parses the flags `known`; UserError, in one line, for anything wrong with them."""
     try:
-        rest = flags.FLAGS(find_configs(argv))
+        rest = known(find_configs(argv))
     except UserError:
         raise
     except Exception as error:  # a config file is a program: it may raise anything

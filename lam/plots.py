@@ -2,14 +2,21 @@
 
 N samples, D dims, H W pixels, C colours (float [0, 1]), L token positions, K codes, R rows and
 Q columns of a grid. Pixels are never smoothed. A flow field is [H,W,2], (dx, dy) in pixels.
+
+The style: a domain has one colour and one mark in all figures of a report (`colour_of`, `mark_of`;
+Okabe and Ito's colours, which colour-blind eyes tell apart); a direction has the hue that it has in
+`flow_to_image` (`direction_colour`); figures are WIDTH inches wide or a little more, so that their
+letters can be read in one column.
 """
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 CELL = 1.05  # inches, one picture of a grid
+WIDTH = 4.5  # inches, a figure for one column
 STYLE = {"font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*X"
@@ -18,9 +25,13 @@ WHEEL = ((15, 1, True), (6, 0, False), (4, 2, True), (11, 1, False), (13, 0, Tru
 
 
 def save(figure, path):
-    """Writes a figure as PNG at 150 dots an inch."""
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(path, dpi=150)
+    """Writes a figure as PNG at 150 dots an inch or as SVG, by the suffix of the path.
+
+    The same figure gives the same bytes: no date, and no random names inside the SVG.
+    """
+    vector = str(path).endswith(".svg")
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "lam"}):
+        figure.savefig(path, dpi=150, metadata={"Date": None} if vector else None)
 
 
 def to_array(figure, dpi=100):
@@ -143,13 +154,46 @@ def flow_to_image(flow, largest=None):
         largest = np.linalg.norm(flow, axis=-1).max(axis=(-2, -1), keepdims=True)[..., None]
     flow = flow / (largest + np.finfo(np.float32).eps)
     radius = np.minimum(np.linalg.norm(flow, axis=-1), 1)[..., None]
+    colours = np.floor(255 * (1 - radius * (1 - _hue(flow)))).astype(np.uint8)
+    return np.where(known[..., None], colours, np.uint8(0))
+
+
+def direction_colour(vectors, largest=None):
+    """Colours of directions, the hues of `flow_to_image`: right red, down yellow, left cyan.
+
+    Args:
+      vectors: float [..., 2], (dx, dy), y down.
+      largest: length of full saturation; None gives every direction its full hue.
+
+    Returns:
+      float64 [..., 3] in [0, 1]; grey where there is no direction (not finite, or length 0).
+    """
+    vectors = np.asarray(vectors, np.float64)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    known = np.isfinite(length) & (length > 0)
+    radius = np.ones_like(length) if largest is None else np.minimum(length / largest, 1)
+    return np.where(known, 1 - radius * (1 - _hue(np.where(known, vectors, 0))), 0.6)
+
+
+def direction_wheel(axis):
+    """Draws the key of `direction_colour`: a ring of hues, right at the right, down below."""
+    angle = np.linspace(0, 2 * np.pi, 721)
+    x, y = np.cos(angle), np.sin(angle)
+    colours = direction_colour(np.stack([x, y], axis=1))
+    axis.scatter(x, y, s=16, c=colours, linewidth=0)
+    axis.set(xlim=(-1.35, 1.35), ylim=(1.35, -1.35), xticks=[], yticks=[], aspect="equal")
+    axis.spines[:].set_visible(False)
+    axis.patch.set_alpha(0)
+    return axis
+
+
+def _hue(vectors):
+    """Hues of directions [..., 2] by the colour wheel: float64 [..., 3] in [0, 1]."""
     wheel = _colour_wheel()
-    place = (np.arctan2(-flow[..., 1], -flow[..., 0]) / np.pi + 1) / 2 * (len(wheel) - 1)
+    place = (np.arctan2(-vectors[..., 1], -vectors[..., 0]) / np.pi + 1) / 2 * (len(wheel) - 1)
     below = np.floor(place).astype(int)
     share = (place - below)[..., None]
-    hue = (1 - share) * wheel[below] + share * wheel[(below + 1) % len(wheel)]
-    colours = np.floor(255 * (1 - radius * (1 - hue))).astype(np.uint8)
-    return np.where(known[..., None], colours, np.uint8(0))
+    return (1 - share) * wheel[below] + share * wheel[(below + 1) % len(wheel)]
 
 
 def flows(first_NHWC, second_NHWC, flow_NHW2, labels_N, title, spacing=0):
@@ -217,6 +261,34 @@ def show(axis, picture, **options):
     return axis.imshow(shown, interpolation="nearest", **options)
 
 
+def place_of(name, names):
+    """Number of a name among all names of a report, in the order of the alphabet.
+
+    Give the names of all domains of the report, not of those that a figure shows.
+    """
+    return sorted({str(one) for one in names}).index(str(name))
+
+
+def colour_of(name, names):
+    """The colour of a domain in every figure of a report, "#rrggbb"; `names` as in `place_of`."""
+    return COLOURS[place_of(name, names) % len(COLOURS)]
+
+
+def mark_of(name, names):
+    """The mark of a domain, a matplotlib marker; with its colour it tells 56 domains apart."""
+    return MARKERS[place_of(name, names) % len(MARKERS)]
+
+
+def name_legend(figure, names, shown=None, columns=4):
+    """The key of colours and marks below a figure, for `shown` or all of `names`."""
+    handles = [
+        Line2D([], [], color=colour_of(name, names), marker=mark_of(name, names), linestyle="",
+               markersize=4, label=short(name, most=20))
+        for name in (names if shown is None else shown)
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+
+
 def dots(axis, points, number, label):
     """Points (x_N, y_N) in the colour and with the mark of kind `number`."""
     colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
@@ -232,7 +304,12 @@ def label_row(axis, label):
     axis.set_ylabel(short(label), fontsize=7)
 
 
+def last(label):
+    """The last part of "dataset/domain"."""
+    return str(label).rsplit("/", 1)[-1]
+
+
 def short(label, most=14):
     """The last part of "dataset/domain", cut to fit a cell."""
-    name = str(label).rsplit("/", 1)[-1]
+    name = last(label)
     return name if len(name) <= most else name[: most - 1] + "…"

@@ -46,14 +46,21 @@ def scatter(points_N2, tokens_NL, top_SL, names, title):
     return figure
 
 
-def embedding(points_LN2, tokens_NL, share_L, title):
-    """A panel for each position: its latents along their principal components, by token."""
+def embedding(points_LN2, tokens_NL, share_L, title, codes_LK2=()):
+    """A panel for each position: its latents along their principal components, by token.
+
+    codes_LK2: the place of each code, where its number is written.
+    """
     with matplotlib.rc_context(STYLE):
         figure, axes = _panels(len(points_LN2))
         panels = zip(axes, points_LN2, tokens_NL.T, share_L, strict=True)
         for position, (axis, points_N2, tokens_N, share) in enumerate(panels):
             _kinds(axis, points_N2, tokens_N)
             axis.set_title(f"token {position}: {100 * share:.0f} % of variance")
+            if len(codes_LK2):
+                axis.scatter(*codes_LK2[position].T, alpha=0)  # so that all are within the panel
+                for code, place_2 in enumerate(codes_LK2[position]):
+                    _number(axis, place_2, code)
         _legend(figure, axes, "code")
         _name_axes(figure, axes, ("component 1", "component 2"), title)
     return figure
@@ -169,6 +176,12 @@ def _interval(axis, numbers, height, colour, marker, label):
     if bounds:
         axis.plot(bounds, [height, height], color=colour, linewidth=1.2)
     axis.plot([value], [height], marker, color=colour, markersize=4, label=label, linestyle="")
+
+
+def _number(axis, place_2, code):
+    """The number of a code in a white disc."""
+    disc = {"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": "0.3", "lw": 0.6}
+    axis.text(*place_2, str(code), ha="center", va="center", fontsize=6, bbox=disc)
 
 
 def _kinds(axis, points_N2, kinds_N):

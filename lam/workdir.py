@@ -82,8 +82,9 @@ def flat(tree, prefix=""):
             yield prefix + key, value
 
 
-def check_same(workdir, old, new):
-    """UserError naming the fields in which a workdir's config differs from the one given."""
+def check_same(workdir, old, new, option="--workdir"):
+    """UserError naming the fields in which a folder's config differs from the one given; `option`
+    is the one that names the folder."""
     old, new = ({k: v for k, v in flat(tree) if k.split(".")[0] not in FREE} for tree in (old, new))
     differ = [
         f"{k}: {old.get(k, 'absent')} there, {new.get(k, 'absent')} here"
@@ -93,7 +94,7 @@ def check_same(workdir, old, new):
     if differ:
         raise UserError(
             f"{workdir} belongs to another config ({'; '.join(differ)}): "
-            "give another --workdir or the same values"
+            f"give another {option} or the same values"
         )
 
 

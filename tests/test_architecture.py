@@ -29,6 +29,8 @@ FLOORS = {
     "lam.ops": ARRAYS,
     "lam.plots": {"matplotlib", "numpy"},
     "lam.token_plots": {"matplotlib", "numpy", "lam.plots"},
+    "lam.motion_plots": {"matplotlib", "numpy", "lam.plots"},
+    "lam.trial_plots": {"matplotlib", "numpy", "lam.plots"},
     "lam.models": ARRAYS | {"flax", "safetensors", "lam.ops", "lam.errors"},
     "lam.flow.__main__": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline"},
     "lam.flow.program": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline"},
@@ -50,8 +52,12 @@ FLOORS = {
         "numpy", "matplotlib", "lam.ops", "lam.flow", "lam.plots", "lam.token_plots", "lam.errors",
     },
     "lam.label": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline", "pyarrow"},
+    "lam.labelling": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline", "pyarrow"},
     "lam": ANY_LIBRARY_OF_THE_LOOP | {"input_pipeline"},
-    "analysis": ANY_LIBRARY_OF_THE_LOOP | {"lam", "input_pipeline", "sklearn", "umap", "pyarrow"},
+    "analysis": ANY_LIBRARY_OF_THE_LOOP | {
+        "lam", "input_pipeline", "sklearn", "umap", "pyarrow", "PIL", "array_record",
+        "transformers",
+    },
 }  # fmt: skip
 FORBIDDEN = {"lam": {"lam.convert"}}  # although of the same package
 TENSORFLOW_FILES = {"input_pipeline.stream", "input_pipeline.tabletop.builder"}

@@ -140,6 +140,45 @@ def test_to_array_is_the_saved_picture(rng, tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_same_figure_gives_the_same_bytes(rng, tmp_path):
+    """Drawn and saved twice, as PNG and as SVG; constrained layout and clipped lines included."""
+    points = rng.normal(size=(2, 40, 2))
+    for kind in ("png", "svg"):
+        files = [tmp_path / f"{number}.{kind}" for number in range(2)]
+        for file in files:
+            plots.save(plots.displacements(*points, np.array(["s/a", "s/b"] * 20), "T"), file)
+        assert files[0].read_bytes() == files[1].read_bytes()
+    assert b"<dc:date>" not in files[0].read_bytes()
+    assert b"<svg" in files[0].read_bytes()
+
+
+def test_a_domain_has_one_colour_and_mark_whatever_is_shown():
+    names = [f"set/{letter}" for letter in "dacbefghijk"]
+    assert [plots.colour_of(name, names) for name in sorted(names)[:7]] == list(plots.COLOURS)
+    assert plots.colour_of("set/c", names) == plots.colour_of("set/c", names[::-1] + names)
+    pairs = {(plots.colour_of(name, names), plots.mark_of(name, names)) for name in names}
+    assert len(pairs) == len(names)
+    figure = plots.Figure()
+    plots.name_legend(figure, names, shown=["set/c"])
+    handle = figure.legends[0].legend_handles[0]
+    assert handle.get_color() == plots.colour_of("set/c", names)
+    assert handle.get_marker() == plots.mark_of("set/c", names)
+
+
+def test_directions_have_the_hues_of_flow(rng):
+    flow = rng.normal(size=(3, 4, 2))
+    flow[0, 0] = (9, 0)
+    drawn = plots.flow_to_image(flow) / 255
+    np.testing.assert_allclose(plots.direction_colour(flow, largest=9), drawn, atol=1 / 255)
+    np.testing.assert_allclose(plots.direction_colour([0.001, 0.0]), [1, 0, 0], atol=1e-9)
+    for nothing in ((0, 0), (np.nan, 1)):
+        assert plots.direction_colour(nothing).tolist() == [0.6, 0.6, 0.6]
+    axis = plots.direction_wheel(plots.Figure().subplots())
+    places, colours = axis.collections[0].get_offsets(), axis.collections[0].get_facecolors()
+    np.testing.assert_allclose(colours[:, :3], plots.direction_colour(places))
+    assert axis.yaxis_inverted()
+
+
 def test_drawing_leaves_pyplot_alone():
     program = "import sys; from lam import plots; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -56,12 +56,22 @@ class Evaluator:
         return token_plots.sequences(found_SL[top], counts_SG[top], names_G, len(number_N), title)
 
 
-def embedding(latents_NLZ, tokens_NL, title):
-    """Figure of two principal components of each position's latents; zeros where there is one."""
-    points, shares = [], []
-    for latents_NZ in np.moveaxis(latents_NLZ, 1, 0):
+def embedding(latents_NLZ, tokens_NL, title, codes_LKZ=None):
+    """Figure of two principal components of each position's latents; zeros where there is one.
+
+    codes_LKZ: what stands for each code, drawn as its number; None draws none.
+    """
+    points, shares, marks = [], [], []
+    for position, latents_NZ in enumerate(np.moveaxis(latents_NLZ, 1, 0)):
         components = pca.fit(latents_NZ, 2)
-        points_NM = pca.apply(components, latents_NZ)
-        points.append(np.pad(points_NM, ((0, 0), (0, 2 - points_NM.shape[1]))))
+        points.append(_plane(components, latents_NZ))
         shares.append(components[2].sum())
-    return token_plots.embedding(np.stack(points), tokens_NL, shares, title)
+        if codes_LKZ is not None:
+            marks.append(_plane(components, codes_LKZ[position]))
+    return token_plots.embedding(np.stack(points), tokens_NL, shares, title, marks)
+
+
+def _plane(components, latents_NZ):
+    """Coordinates [N,2] along components of which there may be one only."""
+    points_NM = pca.apply(components, latents_NZ)
+    return np.pad(points_NM, ((0, 0), (0, 2 - points_NM.shape[1])))

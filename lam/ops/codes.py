@@ -11,14 +11,14 @@ import numpy as np
 
 def one_hot(tokens_NL, num_codes):
     """Tokens as features: float32 [N, L*K]; a token outside 0..K-1 gives zeros."""
-    xp = _namespace(tokens_NL)
+    xp = namespace(tokens_NL)
     hot_NLK = tokens_NL[..., None] == xp.arange(num_codes)
     return hot_NLK.reshape(len(tokens_NL), -1).astype(np.float32)
 
 
 def counts(tokens_NL, num_codes):
     """How often each code occurs at each position: int32 [L, K]; every occurrence counts."""
-    xp = _namespace(tokens_NL)
+    xp = namespace(tokens_NL)
     return (tokens_NL[..., None] == xp.arange(num_codes)).sum(axis=0, dtype=np.int32)
 
 
@@ -32,7 +32,7 @@ def perplexity(counts_LK):
 
     A position without any count has perplexity 1.
     """
-    xp = _namespace(counts_LK)
+    xp = namespace(counts_LK)
     share_LK = counts_LK / xp.maximum(counts_LK.sum(axis=-1, keepdims=True), 1)
     entropy_L = -(share_LK * xp.log(xp.where(share_LK > 0, share_LK, 1.0))).sum(axis=-1)
     return xp.exp(entropy_L)
@@ -75,5 +75,5 @@ def explained(kinds_N, values_ND):
     return float(1 - within / free * (len(values_ND) - 1) / total)
 
 
-def _namespace(x):
+def namespace(x):
     return jnp if isinstance(x, jax.Array) else np

@@ -235,7 +235,9 @@ class Task:
         found = {"latents": self.latents, "reconstruct": self.reconstruct}
         found["transfer"] = self.transfer
         if self.discrete:
-            found["tokens"] = self.tokens
+            found |= {"tokens": self.tokens, "codes": self.codes}
+        if self.model.flow_depth:
+            found["decoded_flow"] = self.decoded_flow
         if self.teacher:
             found |= {"flow": self.flow, "errors": self.errors}
         return found
@@ -264,6 +266,19 @@ class Task:
         first = to_float(batch["frames"][:, 0])
         recon = self.model.apply(weights(variables), first, *given(batch), method="decode")
         return {"recon": jnp.clip(recon, 0, 1)}
+
+    def codes(self, variables, batch):
+        """What the decoders are given for `batch["tokens"]` [B,L]: {"codes": float32 [B,L,Z]}."""
+        tokens = batch["tokens"]
+        return {"codes": self.model.apply(weights(variables), tokens, method="codes")}
+
+    def decoded_flow(self, variables, batch):
+        """The flow that `batch["tokens"]` or else `batch["latents"]` say of frame 1: {"flow":
+        float32 [B,H,W,2], pixels}."""
+        first = to_float(batch["frames"][:, 0])
+        codes = self.model.apply(weights(variables), *given(batch), method="codes")
+        share = self.model.apply(weights(variables), first, codes, method="share")
+        return {"flow": share * flow_target.frame_size(share)}
 
     def flow(self, variables, batch):
         """Flow by the teacher and by the codes, pixels: first, second float32 [B,H,W,3] in [0,1],
