@@ -1,0 +1,1 @@
+"""Offline programs over trained models: `python -m analysis.tokens`."""
