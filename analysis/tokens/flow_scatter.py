@@ -123,7 +123,8 @@ def _figures(ground, rows):
     panels = {}
     for one in rows:
         if one["motion"] == "raw":
-            bar = one["value"], one["low"], one["high"], one["null"]
+            low, high = np.clip((one["low"], one["high"]), -1, 1)  # of few episodes it is wider
+            bar = one["value"], low, high, one["null"]
             panels.setdefault(one["domain"], {})[one["kind"]] = bar
     figures["agreement"] = motion_plots.bars(
         panels, "How much tokens tell of the direction", "adjusted mutual information"

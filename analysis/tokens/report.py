@@ -209,7 +209,10 @@ def facts(said, domains):
     """The tiles at the top."""
     about, found = said["about"], said["collected"]
     moving = found["moving"] / max(found["samples"], 1)
-    names = " ".join(markup.mark(name, domains) + escape(plots.short(name)) for name in domains[:6])
+    names = " ".join(
+        markup.tag("span", markup.mark(name, domains), escape(plots.short(name)), class_="whole")
+        for name in domains[:6]
+    )
     tiles = (
         ("samples", f"{found['samples']:,}", f"{found['episodes']:,} episodes, {about['split']}"),
         ("domains", f"{len(domains)}", names),
