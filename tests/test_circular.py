@@ -29,13 +29,6 @@ def test_no_direction_is_no_octant(vector):
     assert circular.octant(np.array(vector, np.float64)) == -1
 
 
-def test_angles_between_vectors():
-    right = np.array([2.0, 0.0])
-    found_8 = circular.angle_between(EIGHT_82, right)
-    np.testing.assert_allclose(found_8, [0, 45, 90, 135, 180, 135, 90, 45], atol=1e-4)
-    assert np.isnan(circular.angle_between(right, np.zeros(2)))
-
-
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 999), st.integers(2, 30))
 def test_resultants_are_scipys(seed, samples):

@@ -198,7 +198,7 @@ def _rotation(of, number, base):
 
 def _estimated(value, left_W, null_R):
     low, high = stats.jackknife(value, left_W)
-    null = moving.known_mean(null_R)
+    null = stats.known_mean(null_R)
     return {"value": float(value), "low": float(low), "high": float(high), "null": float(null)}
 
 
@@ -229,10 +229,10 @@ def _tokens(ground, sums_PTGC, enough_PTG, sizes):
         one["differs"] = bool(one["q"] < ground.options.level)
     length, overall = ground.length, {}
     for name in UNIT:
-        value = moving.known_mean(shares[name][1][:length])
-        null_R = moving.known_mean(nulls[name][1][:, :length])
+        value = stats.known_mean(shares[name][1][:length])
+        null_R = stats.known_mean(nulls[name][1][:, :length])
         overall[name] = {
-            "value": float(value), "null": float(moving.known_mean(null_R)),
+            "value": float(value), "null": float(stats.known_mean(null_R)),
             "p": float(stats.p_value(value, null_R)),
         }  # fmt: skip
     return rows, overall

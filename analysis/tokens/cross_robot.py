@@ -8,7 +8,7 @@ import numpy as np
 from analysis.tokens import decoded
 from analysis.tokens.result import Estimate, Result
 from lam import trial_plots
-from lam.ops import resample
+from lam.ops import resample, stats
 
 QUESTION = "Does a token of one robot, decoded on the picture of another, show the same motion?"
 HOW = (
@@ -41,7 +41,7 @@ def run(records, options):
             "No pair that gave tokens moves, or nothing was decoded, so no direction is known.",
         )
     names = np.unique(np.concatenate([trial["of"], trial["on"]]))
-    draws_of = decoded.sampling(trial["episode"], trial["of"], options)
+    draws_of = options.draws(trial["episode"], trial["of"])
     angle_M = decoded.angles(trial["truth"], trial["found"])
     own_M, same_M = trial["own"], trial["of"] == trial["on"]
     groups = {"own": own_M, "within": same_M & ~own_M, "across": ~same_M}
@@ -115,7 +115,7 @@ def estimate(angle_M, here_M, draws_of, null_RM):
     kept_M = np.where(here_M, angle_M, np.nan)
     null_R = np.array([np.nan])
     if null_RM is not None:
-        null_R = decoded.mean(np.where(here_M, null_RM, np.nan).T)
+        null_R = stats.known_mean(np.where(here_M, null_RM, np.nan))
     return decoded.mean_estimate(kept_M, draws_of, null_R)
 
 
@@ -124,7 +124,7 @@ def difference(angle_M, groups, draws_of):
     means, weighted = [], []
     for name in ("across", "within"):
         kept_M = np.where(groups[name], angle_M, np.nan)
-        means.append(decoded.mean(kept_M))
+        means.append(stats.known_mean(kept_M))
         weighted.append(decoded.weighted_means(kept_M, draws_of.bootstrap_RN))
     gaps_W = weighted[0] - weighted[1]
     gaps_W = gaps_W[np.isfinite(gaps_W)]

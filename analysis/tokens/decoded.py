@@ -11,7 +11,7 @@ import numpy as np
 from analysis.tokens import kinds
 from analysis.tokens.result import Estimate, Result
 from lam.flow import directions
-from lam.ops import draws, stats
+from lam.ops import stats
 
 DEGREES = "degrees"
 
@@ -45,7 +45,7 @@ class Applied:
 
     def sampling(self, options):
         """How the episodes of the first frames are drawn."""
-        return sampling(self.episode_Q, self.domain_Q, options)
+        return options.draws(self.episode_Q, self.domain_Q)
 
     def centred_SQ2(self):
         """Decoded motion less the mean over all that was decoded on frames of its domain."""
@@ -104,7 +104,7 @@ def by_domain(motion_SQ2, domain_Q):
     found_Q2 = np.zeros(motion_SQ2.shape[1:])
     for domain in np.unique(domain_Q):
         here_Q = domain_Q == domain
-        found_Q2[here_Q] = mean(motion_SQ2[:, here_Q].reshape(-1, 2))
+        found_Q2[here_Q] = stats.known_mean(motion_SQ2[:, here_Q].reshape(-1, 2), axis=0)
     return found_Q2
 
 
@@ -119,25 +119,10 @@ def mean_motions(records, sequences_SL, motion_N2, support):
     return found_S2
 
 
-def mean(values_N):
-    """Mean over samples, those that are NaN left out; NaN, without a warning, where all are."""
-    known_N = np.isfinite(values_N)
-    total = np.where(known_N, values_N, 0).sum(axis=0)
-    return np.where(known_N.any(axis=0), total / np.maximum(known_N.sum(axis=0), 1), np.nan)
-
-
 def angles(one, other):
     """Degrees between vectors [..., 2]; 90 where one is 0, for it says nothing; NaN stays NaN."""
     known = np.isfinite(one).all(axis=-1) & np.isfinite(other).all(axis=-1)
     return np.where(known, directions.angles(one, other), np.nan)
-
-
-def sampling(episode_M, domain_M, options):
-    """Draws of the episodes of trials; their order within an episode is that of the trials."""
-    return draws.Sampling(
-        episode_M, domain_M, np.arange(len(episode_M)),
-        options.permutations, options.resamples, options.seed,
-    )  # fmt: skip
 
 
 def weighted_means(values_M, weight_WM):
@@ -153,7 +138,7 @@ def mean_estimate(values_M, draws_of, null_R, unit=DEGREES, alternative="less"):
     weighted_W = weighted_means(values_M, draws_of.bootstrap_RN)
     if draws_of.episodes < 2:
         weighted_W = np.full_like(weighted_W, np.nan)  # one episode has no interval
-    drawn = stats.Drawn(np.asarray(mean(values_M)), np.asarray(null_R), weighted_W, True)
+    drawn = stats.Drawn(stats.known_mean(values_M), np.asarray(null_R), weighted_W, True)
     return Estimate(*drawn.estimate(alternative), unit=unit)
 
 

@@ -70,7 +70,7 @@ def _agreement(ground, here_N, centred):
     """Drawn [P] over the samples of a mask."""
     sampling = ground.sampling
     if not here_N.all():
-        sampling = moving.sampling(ground.records.select(here_N), ground.options)
+        sampling = ground.options.sampling(ground.records.select(here_N))
     return stats.agreement(
         ground.labels_NP[here_N], ground.octant(centred)[here_N], sampling, ground.labels,
         moving.OCTANTS,

@@ -175,7 +175,7 @@ def rows_of(motion_SQ2, made):
     """The table of sequences: mean decoded motion and agreement of its directions."""
     unit_SQ2 = units(motion_SQ2)
     length_S = lengths(unit_SQ2, np.ones((1, unit_SQ2.shape[1])))[0]
-    mean_S2 = decoded.mean(np.moveaxis(motion_SQ2, 1, 0))
+    mean_S2 = stats.known_mean(motion_SQ2, axis=1)
     turn_S = np.degrees(np.arctan2(mean_S2[:, 1], mean_S2[:, 0]))
     return [
         {"tokens": name, "right": x, "down": y, "direction_degrees": turn, "agreement": length}
@@ -218,16 +218,16 @@ def swaps(records, options):
         return None, lacking
     found = records.pictures
     source_M = found["row"][found["swap_source"]]
-    moves_M = found.get("swap_moves", np.ones(len(source_M), bool))
-    truth_M2, made_M2 = records.motion_N2[source_M], decoded.still(found["swap_motion"], moves_M)
+    truth_M2 = records.motion_N2[source_M]
+    made_M2 = decoded.still(found["swap_motion"], found["swap_moves"])
     here_M = np.flatnonzero(records.moving_N[source_M])
     if not len(here_M):
         return None, "No sample of the similar-start swap moves, so its direction says nothing."
     truth_M2, made_M2, source_M = truth_M2[here_M], made_M2[here_M], source_M[here_M]
     domain_M = records.domain_N[source_M]
     dealt_RM = within(domain_M, options)
-    null_R = decoded.mean(decoded.angles(truth_M2[dealt_RM], made_M2[None]).T)
-    draws_of = decoded.sampling(records.episode_N[source_M], domain_M, options)
+    null_R = stats.known_mean(decoded.angles(truth_M2[dealt_RM], made_M2[None]))
+    draws_of = options.draws(records.episode_N[source_M], domain_M)
     angle_M = decoded.angles(truth_M2, made_M2)
     found = decoded.mean_estimate(angle_M, draws_of, null_R)
     by = " and ".join(np.unique(records.pictures["swap_by"]).tolist())

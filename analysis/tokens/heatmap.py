@@ -41,7 +41,7 @@ def run(records, options):
     sentence = _why_not(records)
     if sentence:
         return Result(QUESTION, sentence, HOW, None, numbers, tables, figures, (*missing, sentence))
-    sampling = moving.sampling(records, options)
+    sampling = options.sampling(records)
     drawn = [
         stats.agreement(domain_N, one.number_N, sampling, len(domains), len(one),
                         index_RN=sampling.labels_RN)
@@ -54,7 +54,7 @@ def run(records, options):
     ])  # fmt: skip
     length = records.tokens_NL.shape[1]
     overall = stats.Drawn(
-        *(moving.known_mean(np.stack([getattr(one, part) for one in drawn[:length]], axis=-1))
+        *(stats.known_mean(np.stack([getattr(one, part) for one in drawn[:length]], axis=-1))
           for part in ("value", "null_R", "weighted_W")), drawn[0].bootstrap,
     ).estimate()  # fmt: skip
     headline = moving.headline(overall)

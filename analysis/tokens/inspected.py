@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 
+from analysis.tokens import kinds
 from analysis.tokens.result import to_json, write_table
 
 NAME = "inspected_tokens"
@@ -34,7 +35,7 @@ def choose(records, count, support):
     order = sorted(range(len(sequence_UL)), key=lambda u: (-covered_U[u], -total_U[u], u))
     return [
         {
-            "tokens": text_of(sequence_UL[u]),
+            "tokens": kinds.label(sequence_UL[u], "-"),
             "domains": int(covered_U[u]),
             "samples": int(total_U[u]),
             "share": float(total_U[u] / len(records)),
@@ -43,11 +44,6 @@ def choose(records, count, support):
         for u in order
         if total_U[u] >= support
     ][:count]
-
-
-def text_of(tokens_L):
-    """A sequence as it is written, 3-1-2-0."""
-    return "-".join(str(int(token)) for token in tokens_L)
 
 
 def sequences(rows):

@@ -76,9 +76,9 @@ def listed(name, tokens_NL, sequences_SL):
     return Kinds(name, number_N, tuple(label(sequence_L) for sequence_L in sequences_SL))
 
 
-def label(sequence_L):
-    """A sequence as it is written everywhere: "3 1 2 0"."""
-    return " ".join(str(int(token)) for token in sequence_L)
+def label(sequence_L, between=" "):
+    """A sequence as it is written: "3 1 2 0", in names of files "3-1-2-0"."""
+    return between.join(str(int(token)) for token in sequence_L)
 
 
 def supports(kinds, domain_N, domains):

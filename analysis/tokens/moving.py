@@ -13,7 +13,6 @@ from analysis.tokens import kinds
 from analysis.tokens.records import Records
 from analysis.tokens.result import Estimate, Result
 from lam.ops import circular, stats
-from lam.ops.draws import Sampling
 
 OCTANTS, TERCILES = 8, 3
 UNITS = {"raw": "as it is", "centred": "less the mean motion of its domain"}
@@ -48,7 +47,7 @@ class Moving:
 
     @functools.cached_property
     def sampling(self):
-        return sampling(self.records, self.options)
+        return self.options.sampling(self.records)
 
     @functools.cached_property
     def kinds(self):
@@ -139,14 +138,6 @@ def nothing(question, how, sentence, numbers=None):
     return Result(question, sentence, how, numbers=numbers or {}, missing=(sentence,))
 
 
-def sampling(records, options):
-    columns = records.columns
-    return Sampling(
-        columns["episode"], columns["domain"], columns["step"],
-        options.permutations, options.resamples, options.seed,
-    )  # fmt: skip
-
-
 def number_of(name_N, names):
     """Place of each name in sorted `names`: int32."""
     return np.searchsorted(names, name_N).astype(np.int32)
@@ -162,13 +153,6 @@ def means(values_ND, group_N, groups):
 def terciles(values_N):
     """Which third by size each value is in, 0..2: int32."""
     return np.searchsorted(np.quantile(values_N, (1 / 3, 2 / 3)), values_N).astype(np.int32)
-
-
-def known_mean(values, axis=-1):
-    """Mean of what is not NaN; NaN where nothing is."""
-    known = np.isfinite(values)
-    total = np.where(known, values, 0).sum(axis=axis)
-    return np.where(known.any(axis=axis), total / np.maximum(known.sum(axis=axis), 1), np.nan)
 
 
 def ratio(above, below):
@@ -196,7 +180,7 @@ def headline(found, unit="", least=-np.inf, most=np.inf):
 
 def over_positions(drawn, length):
     """Estimated of the mean over the first `length` of the P labels."""
-    return drawn.map(lambda x_MP: known_mean(x_MP[:, :length]))
+    return drawn.map(lambda x_MP: stats.known_mean(x_MP[:, :length]))
 
 
 def with_q(rows):

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from lam.ops import draws
 
 
@@ -34,7 +36,11 @@ class Options:
 
     def sampling(self, records):
         """How episodes of these records are drawn: `lam.ops.draws.Sampling`."""
+        return self.draws(records.episode_N, records.domain_N, records.columns["step"])
+
+    def draws(self, episode_M, domain_M, step_M=None):
+        """The same of M trials; where they have no steps, in the order they come in."""
+        step_M = np.arange(len(episode_M)) if step_M is None else step_M
         return draws.Sampling(
-            records.episode_N, records.domain_N, records.columns["step"],
-            self.permutations, self.resamples, self.seed,
-        )  # fmt: skip
+            episode_M, domain_M, step_M, self.permutations, self.resamples, self.seed
+        )

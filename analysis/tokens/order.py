@@ -8,7 +8,7 @@ import numpy as np
 from analysis.tokens import decoded
 from analysis.tokens.result import Estimate, Result
 from lam import plots, trial_plots
-from lam.ops import resample
+from lam.ops import resample, stats
 
 QUESTION = "How much does the decoded motion change when the order of tokens, or one of them, does?"
 HOW = (
@@ -43,7 +43,7 @@ def run(records, options):
         return decoded.nothing(QUESTION, HOW, "Fewer than two pictures decode to a motion at all.")
     motion_VM2, own_M2, row_M = motion_VM2[:, here_M], own_M2[here_M], row_M[here_M]
     domain_M = records.domain_N[row_M]
-    draws_of = decoded.sampling(records.episode_N[row_M], domain_M, options)
+    draws_of = options.draws(records.episode_N[row_M], domain_M)
     null_R2 = others(own_M2, domain_M, options)
     length, variants = records.tokens_NL.shape[1], [name for name in names if name != "own"]
     if length == 1:
@@ -80,7 +80,7 @@ def others(own_M2, domain_M, options):
     for draw in range(options.permutations):
         pairs = [(order, np.roll(order, 1)) for order in map(rng.permutation, members)]
         one, other = (np.concatenate(side) for side in zip(*pairs, strict=True))
-        found_R2[draw, 0] = decoded.mean(decoded.angles(own_M2[other], own_M2[one]))
+        found_R2[draw, 0] = stats.known_mean(decoded.angles(own_M2[other], own_M2[one]))
         found_R2[draw, 1] = effect(own_M2[other], own_M2[one], np.ones((1, len(one))))[0]
     return found_R2
 
@@ -103,7 +103,7 @@ def effects(motion_M2, own_M2, draws_of, null_R):
     weighted_W = weighted_W[np.isfinite(weighted_W)]
     some = len(weighted_W) > 1 and draws_of.episodes > 1
     low, high = resample.interval(weighted_W) if some else (np.nan, np.nan)
-    return Estimate(float(value), low, high, float(decoded.mean(null_R)))
+    return Estimate(float(value), low, high, float(stats.known_mean(null_R)))
 
 
 def ratio(motion_M2, own_M2):

@@ -210,7 +210,7 @@ def facts(said, domains):
     about, found = said["about"], said["collected"]
     moving = found["moving"] / max(found["samples"], 1)
     names = " ".join(
-        markup.tag("span", markup.mark(name, domains), escape(plots.short(name)), class_="whole")
+        tag("span", markup.mark(name, domains), escape(plots.short(name)), class_="whole")
         for name in domains[:6]
     )
     tiles = (

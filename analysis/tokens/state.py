@@ -86,7 +86,7 @@ def cells_of(records, options):
     for domain in records.domains:
         here_N = records.domain_N == domain
         raw_MD = records.columns["state"][here_N].astype(np.float64)
-        raw_MD = np.where(np.isfinite(raw_MD), raw_MD, decoded.mean(raw_MD))
+        raw_MD = np.where(np.isfinite(raw_MD), raw_MD, stats.known_mean(raw_MD, axis=0))
         centred_MD = np.nan_to_num(raw_MD - raw_MD.mean(axis=0))
         spread_D = centred_MD.std(axis=0)
         scaled_MD = np.where(spread_D > 1e-9, centred_MD / np.maximum(spread_D, 1e-9), 0.0)

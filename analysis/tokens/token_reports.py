@@ -177,7 +177,7 @@ def summary(records, made, kind, number, found, q):
     if made is not None and numbers["tokens"] in made.names:
         place = made.names.index(numbers["tokens"])
         angle_Q = decoded.angles(made.motion_SQ2[place], made.truth_S2[place])
-        numbers["decoded_angle_degrees"] = float(decoded.mean(angle_Q))
+        numbers["decoded_angle_degrees"] = float(stats.known_mean(angle_Q))
     return numbers
 
 

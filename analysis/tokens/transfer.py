@@ -8,6 +8,7 @@ import numpy as np
 from analysis.tokens import decoded
 from analysis.tokens.result import Result
 from lam import plots, trial_plots
+from lam.ops import stats
 
 QUESTION = (
     "Applied to other first frames, does a sequence of tokens decode to the motion that its own "
@@ -59,7 +60,7 @@ def run(records, options):
         rows.append({"tokens": name, "angle": found.value, "low": found.low, "high": found.high,
                      "by_chance": null, "first_frames": int(np.isfinite(row_Q).sum())})  # fmt: skip
     by_domain = {
-        str(domain): decoded.mean(angle_SQ[:, made.domain_Q == domain].ravel())
+        str(domain): stats.known_mean(angle_SQ[:, made.domain_Q == domain].ravel())
         for domain in np.unique(made.domain_Q)
     }
     if known_S.sum() == 1:
@@ -86,14 +87,14 @@ def compare(motion_SQ2, truth_S2, draws_of, options):
     count = len(truth_S2)
     own_S = np.arange(count)
     angle_SQ = table_SSQ[own_S, own_S]
-    mean_SS = decoded.mean(np.moveaxis(table_SSQ, 2, 0))
+    mean_SS = stats.known_mean(table_SSQ)
     null_R = np.full(options.permutations, np.nan)
     if count > 1:
         dealt_RS = decoded.orders(count, options.permutations, options.seed)
         null_R = mean_SS[own_S, dealt_RS].mean(axis=1)
     others_SS = np.where(np.eye(count, dtype=bool), np.nan, mean_SS)
-    headline = decoded.mean_estimate(decoded.mean(angle_SQ), draws_of, null_R)
-    return headline, angle_SQ, decoded.mean(others_SS.T)
+    headline = decoded.mean_estimate(stats.known_mean(angle_SQ, axis=0), draws_of, null_R)
+    return headline, angle_SQ, stats.known_mean(others_SS)
 
 
 def reading(raw, centred, made):

@@ -26,13 +26,6 @@ def octant(vectors_N2):
     return jnp.where(some, jnp.where(some, turn, 0).astype(jnp.int32) % 8, -1)
 
 
-def angle_between(a, b):
-    """Degrees between vectors [..., 2], 0..180; NaN where one is zero or NaN."""
-    cross, dot = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], (a * b).sum(axis=-1)
-    some = (a != 0).any(axis=-1) & (b != 0).any(axis=-1)
-    return jnp.where(some, jnp.degrees(jnp.abs(jnp.arctan2(cross, dot))), jnp.nan)
-
-
 def resultants(angle_N, kind_N, kinds, weight_N=None, episode_N=None, episodes=None):
     """How far the directions of each kind agree.
 

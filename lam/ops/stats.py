@@ -71,7 +71,7 @@ class Drawn:
         else:
             low, high = jackknife(self.value, self.weighted_W)
         p = p_value(self.value, self.null_R, alternative)
-        found = (self.value, low, high, _mean(self.null_R), p)
+        found = (self.value, low, high, known_mean(self.null_R, axis=0), p)
         return Estimated(*(float(x) if np.ndim(x) == 0 else x for x in found))
 
 
@@ -293,8 +293,8 @@ def _pad(column, size):
     return np.pad(column, [(0, size - len(column))] + [(0, 0)] * (column.ndim - 1))
 
 
-def _mean(null_R):
-    """Mean over draws without those that are NaN."""
-    known_R = np.isfinite(null_R)
-    total = np.where(known_R, null_R, 0).sum(axis=0)
-    return np.where(known_R.any(axis=0), total / np.maximum(known_R.sum(axis=0), 1), np.nan)
+def known_mean(values, axis=-1):
+    """Mean along an axis of what is finite, numpy; NaN where nothing is."""
+    known = np.isfinite(values)
+    total = np.where(known, values, 0).sum(axis=axis)
+    return np.where(known.any(axis=axis), total / np.maximum(known.sum(axis=axis), 1), np.nan)
