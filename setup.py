@@ -33,6 +33,7 @@ setup(
         'tensorflow>=2.21; sys_platform != "linux" or platform_machine != "x86_64"',
         "pillow",
         "pyarrow",
+        "scipy",
         "google-crc32c",
         "safetensors",
         "simplejpeg",

@@ -25,6 +25,7 @@ FLOORS = {
     "lam.errors": set(),
     "lam.registry": {"lam.errors"},
     "lam.command": {"lam.errors", "input_pipeline.errors"},
+    "lam.ops.stats": ARRAYS | {"scipy", "lam.ops"},
     "lam.ops.mlp": ARRAYS | {"optax"},
     "lam.ops": ARRAYS,
     "lam.plots": {"matplotlib", "numpy"},

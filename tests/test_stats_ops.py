@@ -129,12 +129,6 @@ def test_benjamini_hochberg_is_scipys():
     assert np.isnan(q_T[-1])
 
 
-@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 9, 39])
-def test_quantiles_of_student_are_scipys(degrees):
-    found = stats.student_quantile(0.975, degrees)
-    assert found == pytest.approx(scipy.stats.t.ppf(0.975, degrees), rel=2e-3)
-
-
 def test_the_jackknife_of_a_mean_is_students_interval():
     values = np.random.default_rng(0).normal(size=12)
     left = (values.sum() - values) / 11

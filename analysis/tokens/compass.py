@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from analysis.tokens import kinds, measures, moving
-from analysis.tokens.result import Result
+from analysis.tokens.result import Result, nothing
 from lam import motion_plots
 from lam.ops import circular, stats
 
@@ -37,7 +37,7 @@ def run(records, options):
     ground = moving.of(records, options)
     sentence = moving.why_not(ground)
     if sentence:
-        return moving.nothing(QUESTION, HOW, sentence, ground.numbers)
+        return nothing(QUESTION, HOW, sentence, ground.numbers)
     tables = {"dataset_baseline": _baseline(ground)}
     chosen = kinds.listed("inspected", ground.records.tokens_NL, options.inspected)
     if not (chosen.number_N >= 0).any():

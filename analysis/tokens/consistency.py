@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 
 from analysis.tokens import kinds, measures, moving, rotations
-from analysis.tokens.result import Result
+from analysis.tokens.result import Result, nothing
 from lam import motion_plots
 from lam.ops import stats
 
@@ -46,7 +46,7 @@ def run(records, options):
     ground = moving.of(records, options)
     sentence = moving.why_not(ground) or _why_not(ground)
     if sentence:
-        return moving.nothing(QUESTION, HOW, sentence, ground.numbers)
+        return nothing(QUESTION, HOW, sentence, ground.numbers)
     columns_NC = _columns(ground)
     sizes = {"labels": ground.labels, "domains": len(ground.domains)}
     drawn = stats.draw(
@@ -54,7 +54,7 @@ def run(records, options):
     )
     enough_PTG = _enough(ground, drawn.value)
     if not (enough_PTG[: ground.length].sum(axis=-1) > 1).any():
-        return moving.nothing(QUESTION, HOW, _too_rare(ground), ground.numbers)
+        return nothing(QUESTION, HOW, _too_rare(ground), ground.numbers)
     angles = {name: _headline(drawn, ground.length, enough_PTG, at) for name, at in COLUMN.items()}
     domains, pairs = _domains(ground, drawn, enough_PTG)
     tokens, differing = _tokens(ground, drawn.value, enough_PTG, sizes)

@@ -6,7 +6,7 @@ M trials: tokens of one picture on the first frame of another. G domains, P pict
 import numpy as np
 
 from analysis.tokens import decoded
-from analysis.tokens.result import Estimate, Result
+from analysis.tokens.result import Estimate, Result, nothing
 from lam import trial_plots
 from lam.ops import resample, stats
 
@@ -32,10 +32,10 @@ def run(records, options):
     """The Result; see HOW."""
     lacking = decoded.lacks(records, "transfer_motion", "tokens decoded on frames of other pairs")
     if lacking:
-        return decoded.nothing(QUESTION, HOW, lacking)
+        return nothing(QUESTION, HOW, lacking)
     trial = trials(records)
     if not len(trial["truth"]):
-        return decoded.nothing(
+        return nothing(
             QUESTION,
             HOW,
             "No pair that gave tokens moves, or nothing was decoded, so no direction is known.",

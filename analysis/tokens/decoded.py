@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from analysis.tokens import kinds
-from analysis.tokens.result import Estimate, Result
+from analysis.tokens.result import Estimate
 from lam.flow import directions
 from lam.ops import stats
 
@@ -146,11 +146,6 @@ def orders(count, draws_count, seed):
     """Random orders of `count` things, int [R, count]; a null for what is dealt out."""
     rng = np.random.default_rng(seed)
     return rng.permuted(np.tile(np.arange(count), (draws_count, 1)), axis=1)
-
-
-def nothing(question, how, *sentences):
-    """The Result of an analysis that cannot be made."""
-    return Result(question, f"Nothing can be said. {sentences[0]}", how, missing=sentences)
 
 
 def folder(name):

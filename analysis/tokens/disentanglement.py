@@ -6,7 +6,7 @@ N samples, P labels of a sample, B bins of motion or action, G domains, D dims o
 import numpy as np
 
 from analysis.tokens import measures, moving
-from analysis.tokens.result import Result
+from analysis.tokens.result import Result, nothing
 from lam import motion_plots
 from lam.ops import circular, stats
 
@@ -34,7 +34,7 @@ def run(records, options):
     ground = moving.of(records, options)
     sentence = moving.why_not(ground)
     if sentence:
-        return moving.nothing(QUESTION, HOW, sentence, ground.numbers)
+        return nothing(QUESTION, HOW, sentence, ground.numbers)
     missing = list(ground.missing)
     bin_N = bins(ground.octant(), ground.tercile(by_domain=False))
     drawn = _draw(ground, bin_N)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from analysis.tokens import measures, moving
-from analysis.tokens.result import Result
+from analysis.tokens.result import Result, nothing
 from lam import motion_plots
 from lam.ops import stats
 
@@ -32,7 +32,7 @@ def run(records, options):
     ground = moving.of(records, options)
     sentence = moving.why_not(ground)
     if sentence:
-        return moving.nothing(QUESTION, HOW, sentence, ground.numbers)
+        return nothing(QUESTION, HOW, sentence, ground.numbers)
     everywhere_N = np.ones(len(ground), bool)
     drawn = {centred: _agreement(ground, everywhere_N, centred) for centred in (False, True)}
     rows = [one for centred, found in drawn.items() for one in _rows(ground, found, "all", centred)]

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from analysis.tokens import decoded, kinds
-from analysis.tokens.result import Estimate, Result
+from analysis.tokens.result import Estimate, Result, nothing
 from lam import plots, trial_plots
 from lam.ops import motion, stats
 
@@ -42,7 +42,7 @@ def run(records, options):
     """The Result; see HOW."""
     made, lacking = decoded.applied(records, options)
     if made is None:
-        return decoded.nothing(QUESTION, HOW, lacking)
+        return nothing(QUESTION, HOW, lacking)
     by = DECODER if "apply_decoder_flow" in records.pictures else PIXELS
     missing = () if by == DECODER else (
         "The model has no flow decoder: all flow here is measured between the first frame and the "

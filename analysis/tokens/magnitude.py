@@ -6,7 +6,7 @@ N samples, P labels of a sample, G domains.
 import numpy as np
 
 from analysis.tokens import measures, moving
-from analysis.tokens.result import Result
+from analysis.tokens.result import Result, nothing
 from lam import motion_plots
 from lam.ops import stats
 
@@ -34,7 +34,7 @@ def run(records, options):
     ground = moving.of(records, options)
     sentence = moving.why_not(ground)
     if sentence:
-        return moving.nothing(QUESTION, HOW, sentence, ground.numbers)
+        return nothing(QUESTION, HOW, sentence, ground.numbers)
     told = {name: _told(ground, centred) for centred, name in enumerate(moving.UNITS)}
     rows = [
         one

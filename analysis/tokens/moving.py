@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.tokens import kinds
 from analysis.tokens.records import Records
-from analysis.tokens.result import Estimate, Result
+from analysis.tokens.result import Estimate
 from lam.ops import circular, stats
 
 OCTANTS, TERCILES = 8, 3
@@ -131,11 +131,6 @@ def why_not(moving):
     if len(np.unique(moving.records.tokens_NL, axis=0)) == 1:
         return "All samples in which something moves have the same tokens, so these say nothing."
     return None
-
-
-def nothing(question, how, sentence, numbers=None):
-    """The Result of an analysis that can say nothing, and why."""
-    return Result(question, sentence, how, numbers=numbers or {}, missing=(sentence,))
 
 
 def number_of(name_N, names):

@@ -6,7 +6,7 @@ V variants of the tokens of M pictures, each decoded on the picture's own first 
 import numpy as np
 
 from analysis.tokens import decoded
-from analysis.tokens.result import Estimate, Result
+from analysis.tokens.result import Estimate, Result, nothing
 from lam import plots, trial_plots
 from lam.ops import resample, stats
 
@@ -32,7 +32,7 @@ def run(records, options):
     """The Result; see HOW."""
     lacking = decoded.lacks(records, "order_motion", "tokens decoded in another order")
     if lacking:
-        return decoded.nothing(QUESTION, HOW, lacking)
+        return nothing(QUESTION, HOW, lacking)
     names = [str(name) for name in records.pictures["order_names"]]
     found = records.pictures
     row_M = found["row"][found["order_picture"]]
@@ -40,7 +40,7 @@ def run(records, options):
     own_M2 = motion_VM2[names.index("own")]
     here_M = np.isfinite(motion_VM2).all(axis=(0, 2)) & (own_M2 != 0).any(axis=1)
     if here_M.sum() < 2:
-        return decoded.nothing(QUESTION, HOW, "Fewer than two pictures decode to a motion at all.")
+        return nothing(QUESTION, HOW, "Fewer than two pictures decode to a motion at all.")
     motion_VM2, own_M2, row_M = motion_VM2[:, here_M], own_M2[here_M], row_M[here_M]
     domain_M = records.domain_N[row_M]
     draws_of = options.draws(records.episode_N[row_M], domain_M)

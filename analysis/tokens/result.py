@@ -65,6 +65,14 @@ class Result:
     jsons: dict = dataclasses.field(default_factory=dict)
 
 
+def nothing(question, how, sentence, numbers=None, figures=None):
+    """The Result of an analysis that cannot be made, and why."""
+    reading = f"Nothing can be said. {sentence}"
+    return Result(
+        question, reading, how, numbers=numbers or {}, figures=figures or {}, missing=(sentence,)
+    )
+
+
 def write(result, folder):
     """Writes a Result as metrics.json, README.md, one CSV a table, PNG and SVG of each figure."""
     folder = pathlib.Path(folder)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analysis.tokens import decoded, text
-from analysis.tokens.result import Result
+from analysis.tokens import text
+from analysis.tokens.result import Result, nothing
 from lam import plots, token_plots, trial_plots
 from lam.ops import circular, cluster, codes, information, pca, stats
 
@@ -36,13 +36,13 @@ def run(records, options):
     """The Result; see HOW."""
     some_N = known(records)
     if not some_N.any():
-        return decoded.nothing(
+        return nothing(
             QUESTION, HOW, "The records have no state (proprioception), so nothing can be compared."
         )
     here = records.select(some_N)
     state_ND, cell_N, cells = cells_of(here, options)
     if cells < 2:
-        return decoded.nothing(QUESTION, HOW, "The state does not vary in any domain.")
+        return nothing(QUESTION, HOW, "The state does not vary in any domain.")
     octant_N = np.where(here.moving_N, np.asarray(circular.octant(here.motion_N2)), 8)
     sampling, tokens_NL = options.sampling(here), here.tokens_NL
     num_codes = max(here.about.num_codes, int(tokens_NL.max()) + 1)

@@ -5,8 +5,8 @@ N samples with an instruction, U different texts, K clusters of them, T kinds of
 
 import numpy as np
 
-from analysis.tokens import decoded, kinds, sentences
-from analysis.tokens.result import Estimate, Result
+from analysis.tokens import kinds, sentences
+from analysis.tokens.result import Estimate, Result, nothing
 from lam import plots, trial_plots
 from lam.ops import cluster, stats
 
@@ -33,13 +33,13 @@ def run(records, options):
     """The Result; see HOW. Raises UserError where options.text_model cannot be loaded."""
     some_N = records.columns["text"] != ""
     if not some_N.any():
-        return decoded.nothing(QUESTION, HOW, "The records have no instructions.")
+        return nothing(QUESTION, HOW, "The records have no instructions.")
     here = records.select(some_N)
     texts_U, text_N, count_U = np.unique(
         here.columns["text"], return_inverse=True, return_counts=True
     )
     if len(texts_U) < 2:
-        return decoded.nothing(
+        return nothing(
             QUESTION, HOW, f"All samples have one instruction, '{texts_U[0]}', so none can differ."
         )
     vectors_UD = sentences.embed(list(texts_U), options.text_model)
@@ -47,7 +47,7 @@ def run(records, options):
     cluster_U, _, _ = cluster.kmeans(vectors_UD, count, options.seed)
     cluster_N = cluster_U[text_N.reshape(-1)]
     if len(np.unique(cluster_U)) < 2:
-        return decoded.nothing(QUESTION, HOW, "All instructions fell into one cluster.")
+        return nothing(QUESTION, HOW, "All instructions fell into one cluster.")
     sampling = options.sampling(here)
     found = kinds.every(here.tokens_NL, options.top)
     drawn = [

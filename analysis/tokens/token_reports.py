@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from analysis.tokens import decoded, examples, flow_transfer, kinds, transfer
-from analysis.tokens.result import Estimate, Result
+from analysis.tokens.result import Estimate, Result, nothing
 from lam import plots, trial_plots
 from lam.ops import circular, stats
 
@@ -33,7 +33,7 @@ def run(records, options):
     """The Result; see HOW."""
     sequences_SL = options.inspected[:MOST]
     if not sequences_SL:
-        return decoded.nothing(QUESTION, HOW, "No sequence was chosen to be looked at.")
+        return nothing(QUESTION, HOW, "No sequence was chosen to be looked at.")
     kind = kinds.listed("inspected", records.tokens_NL, sequences_SL)
     made, lacking = decoded.applied(records, options)
     pictures = "frames" in records.pictures and len(records.pictures["row"]) > 0

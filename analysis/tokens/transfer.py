@@ -6,7 +6,7 @@ S inspected sequences, Q first frames of every domain, R draws of a null.
 import numpy as np
 
 from analysis.tokens import decoded
-from analysis.tokens.result import Result
+from analysis.tokens.result import Result, nothing
 from lam import plots, trial_plots
 from lam.ops import stats
 
@@ -37,7 +37,7 @@ def run(records, options):
     """The Result; see HOW."""
     made, lacking = decoded.applied(records, options)
     if made is None:
-        return decoded.nothing(QUESTION, HOW, lacking)
+        return nothing(QUESTION, HOW, lacking)
     draws_of = made.sampling(options)
     names = made.names
     known_S = np.isfinite(made.truth_S2).all(axis=1)
@@ -49,7 +49,7 @@ def run(records, options):
                       missing=(sentence,))  # fmt: skip
     if not np.isfinite(made.motion_SQ2).any():
         sentence = "The flow of all decoded frames is unknown (not finite)."
-        return decoded.nothing(QUESTION, HOW, sentence)
+        return nothing(QUESTION, HOW, sentence)
     raw = compare(made.motion_SQ2[known_S], made.truth_S2[known_S], draws_of, options)
     centred = compare(made.centred_SQ2()[known_S], made.centred_S2[known_S], draws_of, options)
     headline, angle_SQ, null_S = raw
