@@ -116,27 +116,6 @@ def directions(angle_TG, clear_TG, panels, names_G, all_names, title):
     return figure
 
 
-def matrix(number_GG, names_G, title, label, limits, text="{:.0f}°"):
-    """A number for each pair of domains, written in its cell; NaN stays empty."""
-    names = [short(name) for name in names_G]
-    with matplotlib.rc_context(STYLE):
-        side = 1.2 + 0.55 * len(names)
-        figure = Figure((side + 1.1, side + 0.3), layout="constrained")
-        axis = figure.subplots()
-        shown = axis.imshow(number_GG, cmap=f"{SHADES}_r", vmin=limits[0], vmax=limits[1])
-        for (row, column), number in np.ndenumerate(number_GG):
-            if np.isfinite(number):
-                _write(axis, column, row, text.format(number), number > np.mean(limits))
-        axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
-        axis.set_yticks(range(len(names)), names)
-        axis.spines[:].set_visible(False)
-        bar = figure.colorbar(shown, ax=axis, fraction=0.06)
-        bar.set_label(label, fontsize=7)
-        bar.outline.set_linewidth(0.5)
-        figure.suptitle(title, fontsize=9)
-    return figure
-
-
 def usage(panels, samples_G, names_G, title):
     """How often each domain uses each token, counts and percentages of the domain's samples.
 

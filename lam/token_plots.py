@@ -12,6 +12,7 @@ from lam.plots import COLOURS, MARKERS, STYLE, dots, grid, label_row, short, sho
 
 PANEL = 1.75  # inches
 MANY = "cividis"  # colours of what is too much for a legend
+PAIRS = ("tokens of", "first frame of")  # rows and columns of `angles`
 TOO_MANY = len(COLOURS) * len(MARKERS)
 
 
@@ -145,26 +146,36 @@ def probes(rows, title):
     return figure
 
 
-def angles(angle_GG, null, names_G, title):
-    """Mean angle in degrees for tokens of the row's group on first frames of the column's."""
+def angles(angle_GG, names_G, title, null=np.nan, bounds_GG2=None, axes=PAIRS):
+    """An angle in degrees for each pair of domains, written in its cell; NaN stays empty.
+
+    Args:
+      null: degrees by chance, a line in the scale; NaN draws none.
+      bounds_GG2: the interval of each, written below it.
+      axes: what rows and columns are.
+    """
     names = [short(name) for name in names_G]
     with matplotlib.rc_context(STYLE):
-        side = 1.3 + 0.55 * len(names)
+        side = 1.3 + 0.6 * len(names)
         figure = Figure((side + 0.9, side), layout="constrained")
         axis = figure.subplots()
         shown = axis.imshow(angle_GG, cmap=f"{MANY}_r", vmin=0, vmax=100)
         for (row, column), angle in np.ndenumerate(angle_GG):
-            colour = "white" if angle > 45 else "black"
-            text = f"{angle:.0f}°" if np.isfinite(angle) else ""
-            axis.text(column, row, text, ha="center", va="center", color=colour)
+            if np.isfinite(angle):
+                low, high = (np.nan, np.nan) if bounds_GG2 is None else bounds_GG2[row, column]
+                text = f"{angle:.0f}°" + (f"\n{low:.0f}-{high:.0f}" if np.isfinite(low) else "")
+                colour = "white" if angle > 45 else "black"
+                axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=7)
         axis.set_xticks(range(len(names)), names, rotation=30, ha="right")
         axis.set_yticks(range(len(names)), names)
-        axis.set_xlabel("first frame of")
-        axis.set_ylabel("tokens of")
+        axis.set_ylabel(axes[0])
+        axis.set_xlabel(axes[1])
         axis.spines[:].set_visible(False)
         bar = figure.colorbar(shown, ax=axis, ticks=(0, 30, 60, 90), fraction=0.06)
-        bar.ax.axhline(null, color="white", linewidth=1.5)
-        bar.set_label(f"degrees (line: shuffled, {null:.0f})", fontsize=7)
+        bar.set_label("degrees", fontsize=7)
+        if np.isfinite(null):
+            bar.ax.axhline(null, color="white", linewidth=1.5)
+            bar.set_label(f"degrees (line: by chance, {null:.0f})", fontsize=7)
         bar.outline.set_linewidth(0.5)
         figure.suptitle(title, fontsize=9)
     return figure

@@ -114,41 +114,6 @@ def rows_of_values(values_R, kinds_R, names, rows, marks_R, null, label, title, 
     return figure
 
 
-def angle_matrix(cells, names_G, null, title):
-    """Mean angles by (domain of the tokens, domain of the first frame), each with its interval.
-
-    cells: {(row, column): (value, low, high)}, degrees.
-    """
-    short = [plots.short(name) for name in names_G]
-    count, size = len(short), max(0.62 * len(short), 1.3)
-    shown = np.full((count, count), np.nan)
-    for place, (value, *_) in cells.items():
-        shown[place] = value
-    with matplotlib.rc_context(STYLE):
-        figure = Figure((size + 2.6, size + 1.2), layout="constrained")
-        axis = figure.subplots()
-        image = axis.imshow(shown, cmap="cividis_r", vmin=0, vmax=100)
-        for (row, column), (value, low, high) in cells.items():
-            if np.isfinite(value):
-                bounds = f"\n{low:.0f}-{high:.0f}" if np.isfinite(low) else ""
-                colour = "white" if value > 45 else "black"
-                axis.text(
-                    column, row, f"{value:.0f}°{bounds}",
-                    ha="center", va="center", color=colour, fontsize=HEAD,
-                )  # fmt: skip
-        axis.set_xticks(range(count), short, rotation=30, ha="right")
-        axis.set_yticks(range(count), short)
-        axis.set(xlabel="first frame of", ylabel="tokens of")
-        axis.spines[:].set_visible(False)
-        bar = figure.colorbar(image, ax=axis, ticks=(0, 30, 60, 90), fraction=0.06)
-        if np.isfinite(null):
-            bar.ax.axhline(null, color="white", linewidth=1.5)
-            bar.set_label(f"degrees (white line:\nby chance, {null:.0f})", fontsize=HEAD)
-        bar.outline.set_linewidth(0.5)
-        figure.suptitle(title, fontsize=9)
-    return figure
-
-
 def bars(values_LG, low_LG, high_LG, rows, groups, colours, null_LG, label, title):
     """Bars by row, one for each group, with intervals and a dashed mark of chance."""
     count = len(groups)

@@ -70,18 +70,6 @@ def test_pooled_colours_are_means_of_cells(rng):
     np.testing.assert_allclose(image.pooled(np.ones((7, 9, 1)), 4), 1)
 
 
-def test_the_share_of_variance_between_kinds(rng):
-    kinds = rng.integers(0, 5, 3000)
-    values = np.stack([kinds, kinds**2], axis=1) + 0.0
-    assert codes.explained(kinds, values) == pytest.approx(1)
-    half = values[:, :1] + rng.normal(size=(3000, 1)) * values[:, 0].std()
-    assert codes.explained(kinds, half) == pytest.approx(0.5, abs=0.05)
-    chance = [codes.explained(rng.integers(0, 40, 80), rng.normal(size=(80, 2))) for _ in range(50)]
-    assert abs(np.mean(chance)) < 0.05  # although there are only two samples of a kind
-    assert np.isnan(codes.explained(np.arange(4), np.arange(4.0)[:, None]))
-    assert np.isnan(codes.explained(np.zeros(4, int), np.ones((4, 1))))
-
-
 def test_sequences_by_frequency():
     tokens = np.array([[1, 0], [2, 2], [0, 5], [2, 2], [0, 5], [2, 2]])
     found, number = codes.sequences(tokens)

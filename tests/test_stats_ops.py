@@ -7,7 +7,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lam.ops import codes, draws, information, stats
+from lam.ops import draws, information, stats
 
 
 def layout(lengths_DE):
@@ -136,16 +136,36 @@ def test_the_jackknife_of_a_mean_is_students_interval():
     np.testing.assert_allclose(stats.jackknife(values.mean(), left), known, rtol=1e-3)
 
 
-def test_between_share_is_the_one_of_codes_and_weights_count():
+def test_between_share_is_that_of_an_analysis_of_variance_and_weights_count():
+    """Epsilon squared of one dim from scipy's F: (F - 1) between / (F between + within)."""
     rng = np.random.default_rng(0)
-    kind_N = rng.integers(4, size=60)
-    values_N2 = rng.normal(size=(60, 2)) + kind_N[:, None] + 100
-    known = codes.explained(kind_N, values_N2)
-    assert stats.between_share(values_N2, kind_N, 5) == pytest.approx(known, abs=1e-4)
-    number_N = rng.integers(3, size=60)
-    known = codes.explained(np.repeat(kind_N, number_N), np.repeat(values_N2, number_N, axis=0))
-    weighed = stats.between_share(values_N2, kind_N, 5, jnp.array(number_N, jnp.float32))
-    assert weighed == pytest.approx(known, abs=1e-4)
+    kind_N, number_N = rng.integers(4, size=60), rng.integers(3, size=60)
+    value_N = rng.normal(size=60) + kind_N + 100
+
+    def known(kind_N, value_N):
+        f = scipy.stats.f_oneway(*(value_N[kind_N == kind] for kind in range(4))).statistic
+        return (f - 1) * 3 / (f * 3 + len(kind_N) - 4)
+
+    found = stats.between_share(value_N[:, None], kind_N, 5)
+    assert found == pytest.approx(known(kind_N, value_N), abs=1e-4)
+    found = stats.between_share(value_N[:, None], kind_N, 5, jnp.array(number_N, jnp.float32))
+    repeated = known(np.repeat(kind_N, number_N), np.repeat(value_N, number_N))
+    assert found == pytest.approx(repeated, abs=1e-4)
+
+
+def test_between_share_of_all_of_half_and_of_nothing():
+    rng = np.random.default_rng(0)
+    kind_N = rng.integers(0, 5, 3000)
+    values_N2 = np.stack([kind_N, kind_N**2], axis=1) + 0.0
+    assert stats.between_share(values_N2, kind_N, 5) == pytest.approx(1)
+    half_N1 = values_N2[:, :1] + rng.normal(size=(3000, 1)) * values_N2[:, 0].std()
+    assert stats.between_share(half_N1, kind_N, 5) == pytest.approx(0.5, abs=0.05)
+    chance = [
+        stats.between_share(rng.normal(size=(80, 2)), rng.integers(0, 40, 80), 40)
+        for _ in range(50)
+    ]
+    assert abs(np.mean(chance)) < 0.05  # although there are only two samples of a kind
+    assert np.isnan(stats.between_share(np.arange(4.0)[:, None], np.arange(4), 4))
     assert np.isnan(stats.between_share(np.ones((5, 1)), kind_N[:5], 5))
 
 

@@ -68,9 +68,12 @@ def test_probes_have_a_row_for_each_input_and_a_bar_for_each_interval():
 
 
 def test_angles_stand_in_their_cells():
-    figure = token_plots.angles(np.array([[10.0, 50.0], [90.0, 0.0]]), 89.0, ["s/a", "s/b"], "T")
+    figure = token_plots.angles(
+        np.array([[10.0, 50.0], [np.nan, 0.0]]), ["s/a", "s/b"], "T", 89.0,
+        np.array([[[5, 20], [40, 60]], [[0, 9], [np.nan, np.nan]]]),
+    )  # fmt: skip
     axis = figure.axes[0]
-    assert [text.get_text() for text in axis.texts] == ["10°", "50°", "90°", "0°"]
+    assert [text.get_text() for text in axis.texts] == ["10°\n5-20", "50°\n40-60", "0°"]
     assert axis.texts[1].get_position() == (1, 0)  # column, row
     assert [t.get_text() for t in axis.get_yticklabels()] == ["a", "b"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.tokens import kinds, measures, moving, rotations
 from analysis.tokens.result import Result, nothing
-from lam import motion_plots
+from lam import motion_plots, token_plots
 from lam.ops import stats
 
 QUESTION = "Does a token mean the same motion in every domain?"
@@ -294,8 +294,7 @@ def _figures(ground, sums_PTGC, enough_PTG, pairs):
         places = ground.domains.index(one["domain"]), ground.domains.index(one["other"])
         angle_GG[places] = angle_GG[places[::-1]] = one["angle"]
     if np.isfinite(angle_GG).any():
-        figures["angles"] = motion_plots.matrix(
-            angle_GG, ground.domains, "Angle between the same token's motions",
-            "degrees (centred; 90: no relation)", (0, 120),
-        )  # fmt: skip
+        figures["angles"] = token_plots.angles(
+            angle_GG, ground.domains, "Angle between the same token's motions", axes=("", "")
+        )
     return figures

@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.tokens import decoded
 from analysis.tokens.result import Estimate, Result, nothing
-from lam import trial_plots
+from lam import token_plots, trial_plots
 from lam.ops import resample, stats
 
 QUESTION = "Does a token of one robot, decoded on the picture of another, show the same motion?"
@@ -61,14 +61,18 @@ def run(records, options):
     }  # fmt: skip
     numbers |= {"difference": difference(angle_M, groups, draws_of), "trials": len(angle_M),
                 "moved": trial["moved"]}  # fmt: skip
-    cells, rows = matrix(angle_M, trial, names, draws_of)
+    angle_GG3, rows = matrix(angle_M, trial, names, draws_of)
     missing = ()
     if len(names) == 1:
         missing = (f"There is one domain only ({names[0]}), so no token could cross to another.",)
     shuffled_mean = numbers[kind].null
     figures = {
-        "matrix": trial_plots.angle_matrix(
-            cells, names, shuffled_mean, "Angle of transferred motion, degrees"
+        "matrix": token_plots.angles(
+            angle_GG3[..., 0],
+            names,
+            "Angle of transferred motion",
+            shuffled_mean,
+            angle_GG3[..., 1:],
         ),
         "kinds": kinds_figure(angle_M, groups, trial, records.domains, numbers, shuffled_mean),
     }
@@ -139,18 +143,19 @@ def centre(motion_M2, domain_M):
 
 
 def matrix(angle_M, trial, names, draws_of):
-    """({(row, column): (angle, low, high)}, rows of the table); trials on their own frame apart."""
-    cells, rows = {}, []
+    """(angle, low and high [G,G,3] of tokens of each domain on each, NaN where there are none; rows
+    of the table); trials on their own frame apart."""
+    angle_GG3, rows = np.full((len(names), len(names), 3), np.nan), []
     for row, column in np.ndindex(len(names), len(names)):
         here_M = (trial["of"] == names[row]) & (trial["on"] == names[column]) & ~trial["own"]
         if not here_M.any():
             continue
         found = estimate(angle_M, here_M, draws_of, None)
-        cells[row, column] = found.value, found.low, found.high
+        angle_GG3[row, column] = found.value, found.low, found.high
         rows.append({"tokens_of": names[row], "first_frame_of": names[column],
                      "angle": found.value, "low": found.low, "high": found.high,
                      "trials": int(here_M.sum())})  # fmt: skip
-    return cells, rows
+    return angle_GG3, rows
 
 
 def kinds_figure(angle_M, groups, trial, domains, numbers, null):

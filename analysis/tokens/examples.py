@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analysis.tokens import decoded, kinds
+from analysis.tokens import decoded, kinds, moving
 from analysis.tokens.result import Estimate, Result
 from lam import plots, trial_plots
 from lam.ops import circular, stats
@@ -80,7 +80,7 @@ def gaps():
 def draw(records, number_N, sequences, options):
     """Drawn of [3,2]: summed angle and number of pairs of (all, one domain, two domains)."""
     sampling = options.sampling(records)
-    domain_N = np.unique(records.domain_N, return_inverse=True)[1].reshape(-1)
+    domain_N = moving.number_of(records.domain_N, records.domains)
     bin_N = directions(records)
     columns = np.stack([bin_N, domain_N, sampling.number_N], axis=1).astype(np.int32)
     return stats.draw(

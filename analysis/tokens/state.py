@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from analysis.tokens import text
+from analysis.tokens import measures, moving, text
 from analysis.tokens.result import Result, nothing
 from lam import plots, token_plots, trial_plots
 from lam.ops import circular, cluster, codes, information, pca, stats
@@ -48,7 +48,12 @@ def run(records, options):
     num_codes = max(here.about.num_codes, int(tokens_NL.max()) + 1)
     plain = stats.agreement(tokens_NL, cell_N, sampling, num_codes, cells)
     share = stats.draw(
-        variance, tokens_NL, sampling, state_ND.astype(np.float32), bootstrap=True, kinds=num_codes
+        measures.variance,
+        tokens_NL,
+        sampling,
+        state_ND.astype(np.float32),
+        bootstrap=True,
+        labels=num_codes,
     )
     beyond = beyond_motion(here, tokens_NL, cell_N, octant_N, num_codes, cells, sampling)
     headline = text.mean_over(
@@ -97,18 +102,12 @@ def cells_of(records, options):
     return state_ND, cell_N, total if (state_ND != 0).any() else 1
 
 
-def variance(tokens_NL, weight_N, state_ND, kinds):
-    """Share of the variance of the state between tokens, of each position: [L]."""
-    share = lambda token_N: stats.between_share(state_ND, token_N, kinds, weight_N)  # noqa: E731
-    return jax.vmap(share, in_axes=1)(tokens_NL)
-
-
 def beyond_motion(records, tokens_NL, cell_N, octant_N, num_codes, cells, sampling):
     """Drawn of I(token; cell | domain, octant) / H(token | domain, octant), [L].
 
     What is exchanged are the states of whole episodes, so that tokens keep their motion.
     """
-    domain_N = np.unique(records.domain_N, return_inverse=True)[1].reshape(-1).astype(np.int32)
+    domain_N = moving.number_of(records.domain_N, records.domains)
     return stats.draw(
         told, cell_N, sampling, tokens_NL, octant_N.astype(np.int32), domain_N,
         codes=num_codes, cells=cells, domains=len(records.domains),

@@ -7,7 +7,7 @@ from lam import token_plots
 from lam.errors import UserError
 from lam.evaluators import TARGET, collect, has_dims, take
 from lam.flow import directions
-from lam.ops import codes, probe
+from lam.ops import codes, probe, stats
 
 AXES = {"action": "action, dim {}", "state": "state at frame 1, dim {}", "flow": "mean flow {}, px"}
 FLOW_DIMS = ("right", "down")
@@ -23,7 +23,7 @@ def needs(of="action", **_):
 class Evaluator:
     """Yields
     explained/<position>, explained/sequence  share of the variance of the points between tokens,
-                        or whole sequences, see `lam.ops.codes.explained`: 1 all, 0 none
+                        or whole sequences, see `lam.ops.stats.between_share`: 1 all, 0 none
     shuffled/...        the same with tokens dealt out to the samples at random; about 0
     scatter             Figure: the points, by the token of each position, by the whole sequence,
                         and the `top` most frequent sequences
@@ -51,8 +51,9 @@ class Evaluator:
         kinds = {str(i): column for i, column in enumerate(tokens_NL.T)} | {"sequence": number_N}
         mixed_N2 = probe.shuffled(points_N2, self.seed)
         for name, kinds_N in kinds.items():
-            yield f"explained/{name}", codes.explained(kinds_N, points_N2)
-            yield f"shuffled/{name}", codes.explained(kinds_N, mixed_N2)
+            for key, values_N2 in (("explained", points_N2), ("shuffled", mixed_N2)):
+                share = stats.between_share(values_N2, kinds_N, int(kinds_N.max()) + 1)
+                yield f"{key}/{name}", float(share)
         dims = FLOW_DIMS if self.of == "flow" else self.dims
         names = [AXES[self.of].format(dim) for dim in dims]
         title = f"Tokens, step {step}, {len(points_N2)} samples"

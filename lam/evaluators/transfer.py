@@ -87,7 +87,7 @@ class Evaluator:
         yield "moved", moved
         yield "pairs", float(len(domain))
         title = f"Angle of transferred motion, step {step}"
-        yield "matrix", token_plots.angles(matrix_GG, null, names, title)
+        yield "matrix", token_plots.angles(matrix_GG, names, title, null)
 
     def _choose(self):
         """Pairs with a clear motion, one a scene, with its `vector`; {} if no domain has two."""

@@ -57,23 +57,5 @@ def sequences(tokens_NL):
     return found_SL[order_S], np.argsort(order_S)[number_N.reshape(-1)]
 
 
-def explained(kinds_N, values_ND):
-    """Share of the variance of the values that lies between kinds, numpy only: a float.
-
-    kinds_N: integers. Adjusted for the number of kinds (epsilon squared, Kelley 1935): 1 where the
-    kind says all, 0 on average where it says nothing; negative by chance. NaN where the values do
-    not vary or every sample is of a kind of its own.
-    """
-    values_ND = np.asarray(values_ND, np.float64)
-    _, kind_N, counts_G = np.unique(kinds_N, return_inverse=True, return_counts=True)
-    free = len(values_ND) - len(counts_G)
-    sums_GD = np.stack([np.bincount(kind_N, column) for column in values_ND.T], axis=1)
-    within = np.sum((values_ND - (sums_GD / counts_G[:, None])[kind_N]) ** 2)
-    total = np.sum((values_ND - values_ND.mean(axis=0)) ** 2)
-    if not free or not total:
-        return float("nan")
-    return float(1 - within / free * (len(values_ND) - 1) / total)
-
-
 def namespace(x):
     return jnp if isinstance(x, jax.Array) else np

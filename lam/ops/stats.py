@@ -212,7 +212,7 @@ def percentiles(numbers_W, level=LEVEL):
 def between_share(values_ND, kind_N, kinds, weight_N=None):
     """Share of the variance of values that lies between kinds; jax, fit for jit and vmap.
 
-    Epsilon squared (Kelley 1935) as `lam.ops.codes.explained`: 1 where the kind says all, 0 on
+    Epsilon squared (Kelley 1935): 1 where the kind says all, 0 on
     average where it says nothing, negative by chance. Weights count as numbers of samples.
 
     Returns:
@@ -237,7 +237,7 @@ def _variances(values_ND, kind_N, kinds, weight_N):
     sums_TD = information.totals(centred_ND, weight_N, *here)
     mean_TD = sums_TD / jnp.maximum(weight_T, 1e-9)[:, None]
     total = jnp.sum(weight_N[:, None] * centred_ND**2)
-    within = total - jnp.sum(weight_T[:, None] * mean_TD**2)
+    within = jnp.maximum(total - jnp.sum(weight_T[:, None] * mean_TD**2), 0)
     return within, total, count, (weight_T > 0).sum()
 
 
