@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
-def test_data():
+def real_data():
     """Folder with real robot data, or skip."""
     path = pathlib.Path(os.environ.get("LAM_TEST_DATA", ROOT.parent / "shared" / "data"))
     if not path.is_dir():

@@ -62,20 +62,20 @@ def psnr(one, other):
 
 
 @pytest.mark.parametrize("folder", [BRIDGE, RT1])
-def test_frames_and_columns_are_those_of_the_source(test_data, tmp_path, folder):
+def test_frames_and_columns_are_those_of_the_source(real_data, tmp_path, folder):
     """With all that the registry says of the set, as the loader sees it."""
-    assert run(test_data / folder, tmp_path / "set", "--shard_mb=0.3") == 0
-    data = DEFAULTS | {"sources": str(test_data / folder), "data_dir": str(tmp_path / "cache")}
+    assert run(real_data / folder, tmp_path / "set", "--shard_mb=0.3") == 0
+    data = DEFAULTS | {"sources": str(real_data / folder), "data_dir": str(tmp_path / "cache")}
     (source,) = sources.open_all(data)
     (same,) = sources.open_all(data | {"sources": str(tmp_path / "set")})
     assert (source.keys, source.groups) == (same.keys, same.groups)
     np.testing.assert_array_equal(source.split, same.split)
     source, made = source.table, same.table
-    assert records(tmp_path / "set") == images(test_data / folder, source)
+    assert records(tmp_path / "set") == images(real_data / folder, source)
     check_same(source, made, without=PLACES)
     opened = rlds.open_set(str(tmp_path / "set"))
     assert len(opened.files) > 2
-    assert opened.name == rlds.open_set(str(test_data / folder)).name
+    assert opened.name == rlds.open_set(str(real_data / folder)).name
     for place in range(len(made)):  # the table names the right records
         stored = ArrayRecordDataSource([opened.files[made.file[place]]])
         steps = slice(*made.first[place : place + 2])
@@ -84,13 +84,13 @@ def test_frames_and_columns_are_those_of_the_source(test_data, tmp_path, folder)
         assert sum(sizes) == made.length[place]
 
 
-def test_encoded_again_as_training_would_see_them(test_data, tmp_path):
-    assert run(test_data / RT1, tmp_path / "set", "--image_size=128") == 0
-    folder = test_data / RT1
+def test_encoded_again_as_training_would_see_them(real_data, tmp_path):
+    assert run(real_data / RT1, tmp_path / "set", "--image_size=128") == 0
+    folder = real_data / RT1
     source = scanned(folder)
     made, wanted = np.empty((2, 128, 128, 3), np.uint8)
     worst = np.inf
-    pairs = zip(records(tmp_path / "set"), images(test_data / RT1, source), strict=True)
+    pairs = zip(records(tmp_path / "set"), images(real_data / RT1, source), strict=True)
     for new, old in pairs:
         decode.into(new, made)
         decode.into(old, wanted, decode.ratio((256, 320, 3), "jpeg", 128))
@@ -227,9 +227,9 @@ convert.main(sys.argv[1:])
 """
 
 
-def test_a_killed_run_goes_on_where_it_stopped(test_data, tmp_path, capsys):
+def test_a_killed_run_goes_on_where_it_stopped(real_data, tmp_path, capsys):
     """kill -9, twice; the result is that of a run in one go, byte for byte."""
-    command = [str(test_data / BRIDGE), str(tmp_path / "set"), "--workers=1", "--shard_mb=0.05"]
+    command = [str(real_data / BRIDGE), str(tmp_path / "set"), "--workers=1", "--shard_mb=0.05"]
     unfinished, inodes = tmp_path / ".set.unfinished", {}
     for wanted in (2, 5):
         process = subprocess.Popen([sys.executable, "-c", SLOW, *command], cwd=ROOT)
@@ -370,10 +370,10 @@ def test_conversion_imports_neither_tensorflow_nor_jax(tmp_path):
     assert done.stdout.splitlines()[-1] == "set()", done.stderr
 
 
-def test_from_videos_to_a_training_step(test_data, tmp_path):
+def test_from_videos_to_a_training_step(real_data, tmp_path):
     """Videos -> RLDS -> a record a frame -> training; batches are the same from both sets."""
     rlds_set, frames_set = tmp_path / "rlds", tmp_path / "frames"
-    assert run(test_data / "rt1_clips", rlds_set, "--to=tfds", "--hz=3") == 0
+    assert run(real_data / "rt1_clips", rlds_set, "--to=tfds", "--hz=3") == 0
     assert run(rlds_set, frames_set) == 0
     changes = {"data.gap": 0, "data.gap_seconds": 0.6, "data.backend": "random"}
     changes |= {"data.val_fraction": 0.3, "data.data_dir": str(tmp_path), "total_steps": 2}

@@ -37,9 +37,9 @@ def test_there_and_back_is_identical(size, family):
 
 
 @pytest.mark.parametrize(("size", "entries"), [("small", (106, 106)), ("large", (169, 179))])
-def test_names_are_those_of_the_originals(test_data, size, entries):
+def test_names_are_those_of_the_originals(real_data, size, entries):
     """By the supplied map from torchvision to princeton-vl; the large size repeats ten arrays."""
-    table = json.loads((test_data / "flow" / f"torchvision_to_princeton_{size}.json").read_text())
+    table = json.loads((real_data / "flow" / f"torchvision_to_princeton_{size}.json").read_text())
     tree = random_weights(size)
     torchvision, princeton = (convert.from_tree(tree, name, size) for name in FOREIGN)
     assert (len(torchvision), len(princeton)) == entries

@@ -168,8 +168,8 @@ def test_data_sets_are_read_in_order(once, tabletop, tmp_path, teacher, capsys):
     np.testing.assert_allclose(table["gap"], np.round(0.6 * 5))
 
 
-def test_real_video_has_its_own_size(once, test_data, tmp_path, teacher, capsys):
-    given = test_data / "rt1_clips" / "fractal20220817_eps_00083076.mp4"
+def test_real_video_has_its_own_size(once, real_data, tmp_path, teacher, capsys):
+    given = real_data / "rt1_clips" / "fractal20220817_eps_00083076.mp4"
     table, _ = run(capsys, given, tmp_path / "out", teacher, "--limit=1", "--hz=3", "--gap=3")
     frames = list(encode.frames(given))
     step = table["step"][0].as_py()

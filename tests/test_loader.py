@@ -195,11 +195,11 @@ def test_both_readers_give_the_same_batches(tiny, tiny_tfrecord):
 
 
 @pytest.mark.parametrize(("size", "tolerance"), [(64, 0), (40, 1), (96, 1)])
-def test_both_readers_agree_on_real_robot_video(test_data, size, tolerance):
+def test_both_readers_agree_on_real_robot_video(real_data, size, tolerance):
     places = ("octo_bridge_debug", "tfds_array_record_example")
     loaders = [
         input_pipeline.make(
-            config(test_data / place / "bridge_dataset/1.0.0", image_size=size, gap=4), 8
+            config(real_data / place / "bridge_dataset/1.0.0", image_size=size, gap=4), 8
         )
         for place in places
     ]
@@ -229,9 +229,9 @@ def repack(folder, target):
     return target
 
 
-def test_both_readers_agree_where_real_video_shrinks(test_data, tmp_path):
+def test_both_readers_agree_where_real_video_shrinks(real_data, tmp_path):
     """256x320 JPEG: shrunk by the decoder 8, 4, 2 and 1 times, and by the filter for the rest."""
-    places = [test_data / "rt1_mini/0.1.0"]
+    places = [real_data / "rt1_mini/0.1.0"]
     places.append(repack(places[0], tmp_path / "0.1.0"))
     for size in (32, 60, 128, 250):
         one, other = (
@@ -243,8 +243,8 @@ def test_both_readers_agree_where_real_video_shrinks(test_data, tmp_path):
         assert same(one, other)
 
 
-def test_real_video_without_actions(test_data):
-    loader = input_pipeline.make(config(test_data / "rt1_mini/0.1.0", image_size=32), 4)
+def test_real_video_without_actions(real_data):
+    loader = input_pipeline.make(config(real_data / "rt1_mini/0.1.0", image_size=32), 4)
     batch = next(loader)
     assert {k: (v.shape, v.dtype) for k, v in batch.items()} == loader.element_spec
     assert not batch["action_mask"].any()
@@ -253,8 +253,8 @@ def test_real_video_without_actions(test_data):
     assert all(batch["text"])
 
 
-def test_tfrecord_mixes_sets_of_different_keys(test_data, tiny_tfrecord):
-    place = test_data / "octo_bridge_debug/bridge_dataset/1.0.0"
+def test_tfrecord_mixes_sets_of_different_keys(real_data, tiny_tfrecord):
+    place = real_data / "octo_bridge_debug/bridge_dataset/1.0.0"
     batch = next(input_pipeline.make(config(f"{place}:1,{tiny_tfrecord}:1"), 16))
     mine = batch["dataset_id"] == 1
     assert mine.sum() == 8

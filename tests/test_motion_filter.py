@@ -58,8 +58,8 @@ def test_scores_are_measured_once_for_a_gap(tmp_path, monkeypatch):
     assert not np.array_equal(first, two, equal_nan=True)
 
 
-def test_real_frames_move_and_copies_do_not(test_data, data_dir):
-    source = opened(test_data / "rt1_mini/0.1.0", data_dir)
+def test_real_frames_move_and_copies_do_not(real_data, data_dir):
+    source = opened(real_data / "rt1_mini/0.1.0", data_dir)
     found = motion_filter.scores(source, 2, 2, data_dir)
     assert np.isnan(found).sum() == 2 * 6
     assert 1 < np.nanmedian(found) < 30

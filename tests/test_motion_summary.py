@@ -23,9 +23,9 @@ def warps(path):
 
 
 @pytest.fixture
-def exact(test_data):
+def exact(real_data):
     """The summaries of all 30 pairs with exact flow, and their kinds."""
-    data = warps(test_data)
+    data = warps(real_data)
     return jax.tree.map(np.asarray, summary(data["flow"].astype(np.float32))), data["kind"]
 
 
@@ -75,9 +75,9 @@ def test_flags_of_exact_flow(exact):
     np.testing.assert_allclose(relative["background"][24], (-2.0, -1.4), atol=0.05)
 
 
-def test_estimated_flow_of_a_static_pair_with_noise_is_static(test_data):
+def test_estimated_flow_of_a_static_pair_with_noise_is_static(real_data):
     """DIS says 0.1 px nearly everywhere, which a limit on the sum of lengths takes for motion."""
-    data = warps(test_data)
+    data = warps(real_data)
     for index in np.flatnonzero(np.isin(data["kind"], ("static_noise", "light_change"))):
         flow = dis(data, index)
         assert np.linalg.norm(flow, axis=-1).sum() > 1000

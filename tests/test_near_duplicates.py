@@ -119,10 +119,10 @@ def test_equal_actions_are_counted(tmp_path):
     assert "0 of these have its actions" in near_duplicates.describe(found, 4, 0)
 
 
-def test_episodes_of_a_real_scene_are_not_taken_for_copies(test_data, data_dir):
+def test_episodes_of_a_real_scene_are_not_taken_for_copies(real_data, data_dir):
     data = options.DEFAULTS | {"data_dir": str(data_dir), "split_by": "episode"}
     for camera in ("image_0", "image_1", "image_2"):
-        every = options.DEFAULTS | data | {"image_key": camera, "sources": str(test_data / OCTO)}
+        every = options.DEFAULTS | data | {"image_key": camera, "sources": str(real_data / OCTO)}
         (source,) = sources.open_all(every)
         one, other = [(source, np.arange(0, 25, 2))], [(source, np.arange(1, 25, 2))]
         found = near_duplicates.check(one, other, threads=2)

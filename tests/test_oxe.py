@@ -88,8 +88,8 @@ def test_the_published_facts_of_some_sets():
     assert {name: oxe.find(name).hz for name in rates} == rates
 
 
-def test_the_keys_of_bridge_are_those_of_real_data(test_data):
-    folder = test_data / "octo_bridge_debug" / "bridge_dataset" / "1.0.0"
+def test_the_keys_of_bridge_are_those_of_real_data(real_data):
+    folder = real_data / "octo_bridge_debug" / "bridge_dataset" / "1.0.0"
     features = json.loads((folder / "features.json").read_text())
     info = json.loads((folder / "dataset_info.json").read_text())
 

@@ -86,13 +86,13 @@ def test_every_flow_of_a_batch_has_its_own_scale(rng):
 
 @pytest.mark.oracle
 @pytest.mark.skipif(not os.environ.get("LAM_ORACLES"), reason="launch/test.sh --oracles")
-def test_flow_to_image_against_torchvision(test_data):
+def test_flow_to_image_against_torchvision(real_data):
     torch = pytest.importorskip("torch")
     # its compiled part looks for CUDA libraries
     sys.modules.setdefault("torchvision._meta_registrations", types.ModuleType("stub"))
     from torchvision import utils
 
-    for flow in np.load(test_data / "flow" / "synthetic_warps_192.npz")["flow"].astype(np.float32):
+    for flow in np.load(real_data / "flow" / "synthetic_warps_192.npz")["flow"].astype(np.float32):
         theirs = utils.flow_to_image(torch.tensor(flow).permute(2, 0, 1)).permute(1, 2, 0).numpy()
         difference = plots.flow_to_image(flow).astype(int) - theirs
         assert np.abs(difference).max() <= 1

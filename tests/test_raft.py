@@ -236,9 +236,9 @@ def test_block_mean():
     np.testing.assert_array_equal(block_mean(x, 2)[0, ..., 0], [[2.5, 4.5], [10.5, 12.5]])
 
 
-def test_flow_is_that_of_the_original(test_data):
+def test_flow_is_that_of_the_original(real_data):
     """Of a pair that is padded; more pairs and updates in test_raft_oracles.py."""
-    folder = test_data / "flow"
+    folder = real_data / "flow"
     variables = supplied_weights(folder / "raft_small_random_seeded_torchvision_names.npz")
     expected = np.load(folder / "raft_small_random_seeded_oracle.npz")["c250x270_it12"]
     run = jax.jit(lambda v, a, b: estimate(Raft("small"), v, a, b, 12))
@@ -247,9 +247,9 @@ def test_flow_is_that_of_the_original(test_data):
     assert error.mean() < 1e-4
 
 
-def test_intermediates_are_those_of_the_original(test_data):
+def test_intermediates_are_those_of_the_original(real_data):
     """Likeness up to 110 is allowed 1e-5 of itself besides: float32 holds no more."""
-    folder = test_data / "flow"
+    folder = real_data / "flow"
     variables = supplied_weights(folder / "raft_small_random_seeded_torchvision_names.npz")
     expected = np.load(folder / "raft_small_random_seeded_intermediates_b128x160.npz")
     first, second = (normalise(jnp.asarray(x)) for x in pair(folder, "b128x160"))
@@ -272,9 +272,9 @@ def test_intermediates_are_those_of_the_original(test_data):
         nearly(found, expected["lookup"][0].reshape(196, -1).T)
 
 
-def test_bfloat16_is_off_by_little(test_data):
+def test_bfloat16_is_off_by_little(real_data):
     """Less than 0.05 px on average, with weights that estimate something."""
-    folder = test_data / "flow"
+    folder = real_data / "flow"
     variables = supplied_weights(folder / "raft_small_minitrained_torchvision_names.npz")
     expected = np.load(folder / "raft_small_minitrained_oracle.npz")["b128x160_it12"]
     model = Raft("small", dtype=jnp.bfloat16, forms=PLAIN)

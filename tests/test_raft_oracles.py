@@ -64,10 +64,10 @@ def theirs(model, first, second, updates):
 
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("size", SIZES)
-def test_flow_agrees(test_data, size, name):
+def test_flow_agrees(real_data, size, name):
     """Less than 1e-3 px everywhere and 1e-4 px on average, after 1, 4, 12 and 20 updates."""
     model, tree = peer(size)
-    frames = pair(test_data / "flow", name)
+    frames = pair(real_data / "flow", name)
     expected = theirs(model, *frames, max(UPDATES))
     run = jax.jit(lambda v, a, b, n: estimate(Raft(size), v, a, b, n), static_argnums=3)
     assert 0.5 < np.abs(expected[-1]).max() < 64, "these weights would show nothing"
@@ -78,9 +78,9 @@ def test_flow_agrees(test_data, size, name):
 
 
 @pytest.mark.parametrize("weights", ["random_seeded", "minitrained"])
-def test_supplied_flows_agree(test_data, weights):
+def test_supplied_flows_agree(real_data, weights):
     """All of them: every pair and number of updates, and the 30 exact warps (stored in halves)."""
-    folder = test_data / "flow"
+    folder = real_data / "flow"
     tree = supplied_weights(folder / f"raft_small_{weights}_torchvision_names.npz")
     run = jax.jit(lambda v, a, b, n: estimate(Raft("small"), v, a, b, n), static_argnums=3)
     for name, expected in np.load(folder / f"raft_small_{weights}_oracle.npz").items():
@@ -99,10 +99,10 @@ def test_supplied_flows_agree(test_data, weights):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_intermediates_agree(test_data, size):
+def test_intermediates_agree(real_data, size):
     """Features, context, likeness and windows, also around points far outside: 1e-4."""
     model, tree = peer(size)
-    first, second = (normalise(jnp.asarray(x)) for x in pair(test_data / "flow", "b128x160"))
+    first, second = (normalise(jnp.asarray(x)) for x in pair(real_data / "flow", "b128x160"))
     ours = Raft(size).bind(tree)
     close = functools.partial(np.testing.assert_allclose, atol=1e-4, rtol=0)
     nearly = functools.partial(np.testing.assert_allclose, atol=1e-4, rtol=1e-5)

@@ -17,14 +17,14 @@ from lam import train
         ("rt1_mini/0.1.0", False),
     ],
 )
-def test_learns_something(test_data, tmp_path, caplog, folder, has_action):
+def test_learns_something(real_data, tmp_path, caplog, folder, has_action):
     changes = {
         "total_steps": 20,
         "data.val_fraction": 0.3,
         "data.split_by": "episode",
         "evals.motion.type": "motion",
     }
-    config = config_of(test_data / folder, **changes)
+    config = config_of(real_data / folder, **changes)
     with caplog.at_level(logging.WARNING, "lam.evaluation"):
         results = train.train_and_evaluate(config, tmp_path)
     losses = np.array([row["loss"] for row in lines(tmp_path)])

@@ -87,8 +87,8 @@ PARTS = {"train[:90%]": (0, 18), "train[5:13]": (5, 13), "train[-3:]": (17, 20)}
         "rt1_mini/0.1.0",
     ],
 )
-def test_real_sets_as_protobuf_reads_them(test_data, folder):
-    folder = test_data / folder
+def test_real_sets_as_protobuf_reads_them(real_data, folder):
+    folder = real_data / folder
     table, found = scanned(folder), images(folder, scanned(folder))
     builder = tfds.builder_from_directory(str(folder))
     if builder.info.file_format.value == "tfrecord":

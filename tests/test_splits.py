@@ -168,8 +168,8 @@ def program(capsys, *arguments):
     return status, output, errors
 
 
-def test_the_program_fails_on_a_set_whose_val_repeats_its_train(capsys, test_data, data_dir):
-    source, cache = test_data / OCTO, f"--data_dir={data_dir}"
+def test_the_program_fails_on_a_set_whose_val_repeats_its_train(capsys, real_data, data_dir):
+    source, cache = real_data / OCTO, f"--data_dir={data_dir}"
     status, output, errors = program(capsys, source, "--split_by=episode", cache)
     assert status == 1
     ours, theirs = output.split("bridge_dataset's own val")
@@ -183,15 +183,15 @@ def test_the_program_fails_on_a_set_whose_val_repeats_its_train(capsys, test_dat
     assert output.splitlines()[-2].startswith("   0   0  ")
 
 
-def test_the_program_passes_parts_that_differ(capsys, test_data, data_dir):
+def test_the_program_passes_parts_that_differ(capsys, real_data, data_dir):
     arguments = "--train=train[:50%]", "--val=train[50%:]", f"--data_dir={data_dir}"
-    status, output, errors = program(capsys, test_data / OCTO, *arguments)
+    status, output, errors = program(capsys, real_data / OCTO, *arguments)
     assert (status, errors) == (0, "")
     assert "13 held-out against 12 training" in output
 
 
-def test_the_program_counts_and_passes_our_own_split(capsys, test_data, data_dir):
-    source = test_data / "rt1_mini/0.1.0"
+def test_the_program_counts_and_passes_our_own_split(capsys, real_data, data_dir):
+    source = real_data / "rt1_mini/0.1.0"
     status, output, _ = program(capsys, source, "--hz=3", f"--data_dir={data_dir}")
     assert status == 0
     rows = [line.split() for line in output.splitlines() if line.startswith("rt1_mini  ")]
@@ -211,8 +211,8 @@ def test_the_program_counts_and_passes_our_own_split(capsys, test_data, data_dir
         (["--val=vall"], "vall"),
     ],
 )
-def test_the_program_says_in_one_line_what_is_wrong(capsys, test_data, data_dir, arguments, says):
-    status, _, errors = program(capsys, test_data / OCTO, f"--data_dir={data_dir}", *arguments)
+def test_the_program_says_in_one_line_what_is_wrong(capsys, real_data, data_dir, arguments, says):
+    status, _, errors = program(capsys, real_data / OCTO, f"--data_dir={data_dir}", *arguments)
     assert status == 2
     assert errors.startswith("error: ")
     assert errors.count("\n") == 1

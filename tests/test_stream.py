@@ -145,10 +145,10 @@ def test_both_readers_give_the_same_pixels(tmp_path, shape, said):
     assert_same([made], order, 256, batch=4, count=3)
 
 
-def test_both_readers_give_the_same_pixels_of_real_clips(test_data):
+def test_both_readers_give_the_same_pixels_of_real_clips(real_data):
     sources = []
     for folder in ("rt1_mini/0.1.0", "octo_bridge_debug/bridge_dataset/1.0.0"):
-        opened = rlds.open_set(str(test_data / folder))
+        opened = rlds.open_set(str(real_data / folder))
         chosen = keys.find(opened.fields, keys.options({}, 0, 1), opened.name)
         table = scan.scan(opened, chosen, "error")
         sources.append(

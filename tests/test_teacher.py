@@ -52,9 +52,9 @@ def test_it_finds_the_motion_of_procedural_pairs(estimator):
     assert error[moving].mean() < 0.6 * zero[moving].mean()
 
 
-def test_errors_on_exact_warps_are_as_good_as_told(bench, estimator, test_data):
+def test_errors_on_exact_warps_are_as_good_as_told(bench, estimator, real_data):
     """Of the README; more updates than it was trained with do not change them by 5 %."""
-    found = {line["case"]: line for line in bench.warps(test_data, estimator)}
+    found = {line["case"]: line for line in bench.warps(real_data, estimator)}
     every = found["warps_all"]
     assert every["farneback"] == pytest.approx(0.4062, rel=0.01)  # the measure is that of others
     assert every["dis"] == pytest.approx(0.1837, rel=0.01)

@@ -15,6 +15,7 @@ from train_fixtures import config_of
 import lam
 from analysis.tokens import collect, inspected, records, teacher, trials
 from analysis.tokens.__main__ import chosen, main, parse
+from analysis.tokens.analyses import ANALYSES
 from analysis.tokens.teacher import Exact, Teacher
 from configs import tokens
 from input_pipeline import tabletop
@@ -285,4 +286,5 @@ def test_the_list_of_analyses_needs_no_run(capsys):
     main(["tokens", "--list"])
     said = capsys.readouterr().out
     assert "does a token mean the same motion in every domain?" in said
-    assert len(said.splitlines()) >= 12
+    assert [line.split()[0] for line in said.splitlines()] == list(ANALYSES)
+    assert len(ANALYSES) == 15

@@ -73,19 +73,19 @@ def video(path, frames=6, size=(32, 16), rate=10, codec="mpeg4"):
     return path
 
 
-def test_tfds_reads_what_was_written(test_data, tmp_path):
+def test_tfds_reads_what_was_written(real_data, tmp_path):
     """The default format, with TensorFlow, as any other user would."""
-    assert run(test_data / "rt1_clips", tmp_path / "set", "--hz=3") == 0
+    assert run(real_data / "rt1_clips", tmp_path / "set", "--hz=3") == 0
     builder = tfds.builder_from_directory(str(tmp_path / "set"))
     assert builder.info.name == "rt1_clips"
     assert builder.info.splits["train"].num_examples == 6
     assert builder.info.features["steps"]["observation"]["image"].shape == (256, 320, 3)
-    captions = json.loads((test_data / "rt1_clips/lang_annotations.json").read_text())
+    captions = json.loads((real_data / "rt1_clips/lang_annotations.json").read_text())
     seen = set()
     for episode in builder.as_dataset(split="train"):
         steps = list(tfds.as_numpy(episode["steps"]))
         name = episode["episode_metadata"]["file_path"].numpy().decode()
-        truth = decoded(test_data / "rt1_clips" / name)
+        truth = decoded(real_data / "rt1_clips" / name)
         seen.add(name)
         assert len(steps) == len(truth)
         assert episode["episode_metadata"]["control_hz"].numpy() == 3
@@ -100,23 +100,23 @@ def test_tfds_reads_what_was_written(test_data, tmp_path):
     ("folder", "every", "hz"),
     [("bridge_clips", 1, 5.0), ("calvin_clips", 3, 20.0), ("human_clips", 10, 19.62)],
 )
-def test_frames_are_those_of_the_video(test_data, tmp_path, folder, every, hz):
-    found = episodes(test_data / folder, tmp_path / "set", f"--every={every}")
-    assert found.keys() == {path.name for path in (test_data / folder).glob("*.mp4")}
+def test_frames_are_those_of_the_video(real_data, tmp_path, folder, every, hz):
+    found = episodes(real_data / folder, tmp_path / "set", f"--every={every}")
+    assert found.keys() == {path.name for path in (real_data / folder).glob("*.mp4")}
     worst = np.inf
     for name, episode in found.items():
-        truth = decoded(test_data / folder / name)[::every]
+        truth = decoded(real_data / folder / name)[::every]
         assert len(episode["steps"]) == len(truth)
         assert episode["control_hz"] == pytest.approx(hz / every)
         worst = min(worst, *map(psnr, images(episode), truth))
     assert worst > 35
 
 
-def test_sizes_shrink_and_never_grow(test_data, tmp_path):
-    small = episodes(test_data / "bridge_clips", tmp_path / "a", "--image_size=120", "--every=9")
+def test_sizes_shrink_and_never_grow(real_data, tmp_path):
+    small = episodes(real_data / "bridge_clips", tmp_path / "a", "--image_size=120", "--every=9")
     (episode,) = small.values()
     assert {image.shape for image in images(episode)} == {(120, 160, 3)}
-    area = np.array(Image.fromarray(decoded(test_data / "bridge_clips/bridge_real_1.mp4")[0]))
+    area = np.array(Image.fromarray(decoded(real_data / "bridge_clips/bridge_real_1.mp4")[0]))
     area = area.reshape(120, 4, 160, 4, 3).mean((1, 3))
     assert psnr(images(episode)[0], area) > 35
     same = episodes(video(tmp_path / "v/a.mp4").parent, tmp_path / "b", "--image_size=120")
@@ -161,9 +161,9 @@ def test_any_container_nested_folders_captions_and_scenes(tmp_path):
     assert parents["kitchen_2/deep/one.gif"]["scene"] == b"deep"
 
 
-def test_folders_of_frames(test_data, tmp_path, caplog):
+def test_folders_of_frames(real_data, tmp_path, caplog):
     """Natural order; an RGB JPEG is kept to the byte; the frequency is unknown."""
-    shutil.copytree(test_data / "motion/sintel_frames", tmp_path / "v/sintel")
+    shutil.copytree(real_data / "motion/sintel_frames", tmp_path / "v/sintel")
     (tmp_path / "v/number").mkdir()
     for t in (0, 1, 2, 10, 11):
         (tmp_path / f"v/number/frame_{t}.jpg").write_bytes(picture(10 * t, suffix="jpeg"))
@@ -198,7 +198,7 @@ def test_pictures_of_other_kinds(tmp_path):
         assert psnr(simplejpeg.decode_jpeg(jpeg), np.asarray(grey)[..., None]) > 35
 
 
-def test_upright_and_best_stream(test_data, tmp_path):
+def test_upright_and_best_stream(real_data, tmp_path):
     """A display matrix turns the frames; of several streams it is the one that players show."""
     path = video(tmp_path / "v/a.mp4")
     stored = bytearray(path.read_bytes())
@@ -208,9 +208,9 @@ def test_upright_and_best_stream(test_data, tmp_path):
     path.write_bytes(stored)
     (plain,), (turned,) = decoded(path)[:1], list(encode.frames(path))[:1]
     np.testing.assert_array_equal(turned, np.rot90(plain, -1))
-    found = episodes(test_data / "motion/nasa_13013.mp4", tmp_path / "set", "--every=60")
+    found = episodes(real_data / "motion/nasa_13013.mp4", tmp_path / "set", "--every=60")
     assert found.keys() == {"nasa_13013.mp4"}
-    with av.open(str(test_data / "motion/nasa_13013.mp4")) as container:
+    with av.open(str(real_data / "motion/nasa_13013.mp4")) as container:
         best = max(container.streams.video, key=lambda stream: stream.width)
         assert len(container.streams.video) > 1
     assert images(found["nasa_13013.mp4"])[0].shape == (best.height, best.width, 3)
@@ -260,10 +260,10 @@ def test_shards_hold_everything_once(tmp_path):
     assert len(found) == 12
 
 
-def test_damaged_videos(test_data, tmp_path, capsys):
+def test_damaged_videos(real_data, tmp_path, capsys):
     """An error names the file; with --on_corrupt=skip they are counted, and the rest is kept."""
     (tmp_path / "v").mkdir()
-    whole = test_data / "human_clips/v_GGSY1Qvo990.mp4"
+    whole = real_data / "human_clips/v_GGSY1Qvo990.mp4"
     (tmp_path / "v/cut.mp4").write_bytes(whole.read_bytes()[:500000])  # in the sound
     (tmp_path / "v/cut_2.mp4").write_bytes(whole.read_bytes()[:300000])  # in a frame
     (tmp_path / "v/empty.mp4").write_bytes(b"")

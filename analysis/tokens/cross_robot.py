@@ -139,6 +139,7 @@ def difference(angle_M, groups, draws_of):
 
 
 def centre(motion_M2, domain_M):
+    """Motions less the mean of their domain: [M,2]."""
     return motion_M2 - decoded.by_domain(motion_M2[None], domain_M)
 
 

@@ -117,6 +117,7 @@ def plain(value):
 
 
 def readme(result, name):
+    """README.md of the folder `name`: what is asked, what came out, how to read it."""
     lines = [f"# {name}", "", result.question, "", f"**{result.reading}**", "", result.how]
     if result.missing:
         lines += ["", "Not made:", "", *(f"- {sentence}" for sentence in result.missing)]
@@ -135,5 +136,6 @@ def write_table(path, rows):
 
 
 def cell(value):
+    """A value as a CSV says it."""
     value = value.item() if hasattr(value, "item") else value
     return f"{value:.6g}" if isinstance(value, float) else value

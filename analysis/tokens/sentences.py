@@ -48,11 +48,13 @@ def tf_idf(texts, dims=DIMS):
 
 
 def terms_of(text):
+    """Words and pairs of words next to each other: list of str."""
     words = WORD.findall(text.lower())
     return [*words, *(" ".join(pair) for pair in itertools.pairwise(words))]
 
 
 def unit(vectors_UD):
+    """Vectors of length 1 [U,D]; zero stays zero."""
     length_U = np.linalg.norm(vectors_UD, axis=1, keepdims=True)
     return vectors_UD / np.where(length_U > 0, length_U, 1.0)
 

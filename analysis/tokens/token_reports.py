@@ -182,6 +182,7 @@ def summary(records, made, kind, number, found, q):
 
 
 def one_domain(records, here_N):
+    """Numbers and mean motion of these samples, `Records.unit`: a dict."""
     moving_N = here_N & records.moving_N
     mean_2 = records.motion_N2[moving_N].mean(axis=0) if moving_N.any() else (np.nan, np.nan)
     return {"samples": int(here_N.sum()), "moving": int(moving_N.sum()),

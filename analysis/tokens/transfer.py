@@ -106,6 +106,7 @@ def reading(raw, centred, made):
 
 
 def left_out(names, known_S, support):
+    """A sentence, in a tuple, about the sequences that have no mean motion; () if all have."""
     lost = [name for name, known in zip(names, known_S, strict=True) if not known]
     if not lost:
         return ()

@@ -119,6 +119,7 @@ def others(table, rng, picture_M):
 
 
 def apply(table, decoder, rng, counts, sequences):
+    """{"apply_...": array}: every inspected sequence on the first frames of some pictures."""
     first_Q = drawn(table, rng, share_of(counts.firsts, table))
     tokens_SL = np.array(sequences, np.int32).reshape(-1, decoder.laq.num_tokens)
     shape = (len(tokens_SL), len(first_Q))
@@ -139,6 +140,7 @@ def apply(table, decoder, rng, counts, sequences):
 
 
 def transfer(table, decoder, rng, counts, sequences):
+    """{"transfer_...": array}: tokens on their own frame, another of their domain, others."""
     del sequences
     chosen = drawn(table, rng, counts.transfer)
     _, kind, sizes = np.unique(table["domain"][chosen], return_inverse=True, return_counts=True)
@@ -156,6 +158,7 @@ def transfer(table, decoder, rng, counts, sequences):
 
 
 def swap(table, decoder, rng, counts, sequences):
+    """{"swap_...": array}: tokens on the frame of their domain that begins most alike."""
     del sequences
     source_M = drawn(table, rng, share_of(counts.swap, table))
     colours_P = pooled(decoder.frames_P[:, 0], GRID).reshape(len(decoder.frames_P), -1) / 255
@@ -187,6 +190,7 @@ def swap(table, decoder, rng, counts, sequences):
 
 
 def order(table, decoder, rng, counts, sequences):
+    """{"order_...": array}: tokens in other orders, and with one of another sample."""
     del sequences
     picture_M = drawn(table, rng, share_of(counts.order, table))
     variants = orders(table["tokens"], picture_M, others(table, rng, picture_M), rng)
